@@ -1,0 +1,230 @@
+"""What all estimators share: parameters, the way from `fit` to a network, fitted attributes."""
+
+from copy import copy
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch.history import History
+
+from ._monitor import Monitor, SkorchNet, progress_bar
+from ._preparation import prepare
+from ._training import Trainer
+from ._validation import Interval, Options, StrOptions, as_array, fit_context
+from .nn._activations import ACTIVATIONS
+from .nn._initializers import INITIALIZERS
+from .nn._losses import LOSSES
+
+
+@dataclass(eq=False, repr=False)
+class DropoutNetwork(BaseEstimator):
+    """Base of all estimators: every parameter they share, and `fit`.
+
+    A family (`_mlp.py`) adds what its network needs and says how to build it; a task
+    (`_classifier.py`, `_regressor.py`) says what targets and answers are. Fitting happens on a
+    shallow copy that hands its attributes back at the end, so a failure leaves the estimator as
+    it was.
+    """
+
+    hidden_layer_sizes: object = (100,)
+    activation: str = "relu"
+    _: KW_ONLY
+    dropout_rate: object = 0.2
+    input_dropout_rate: object = 0.0
+    spatial_dropout_rate: object = 0.0
+    max_norm: float | None = None
+    weight_init: str = "glorot_uniform"
+    solver: object = "adam"
+    alpha: float = 0.0001
+    batch_size: object = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: object = None
+    tol: float = 1e-4
+    verbose: object = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+    scoring: object = None
+    callbacks: object = None
+    device: object = "cpu"
+
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout_rate": [Real, "array-like"],
+        "input_dropout_rate": [Real],
+        "spatial_dropout_rate": [Real],
+        "max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_init": [StrOptions(set(INITIALIZERS))],
+        "solver": [StrOptions({"adam", "adamw", "sgd"}), type],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device],
+    }
+
+    @fit_context
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train the network from new weights (or from the last ones with ``warm_start``).
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix, DataFrame, torch tensor} of shape (n_samples, n_features)
+            Training inputs. Computed in float32; sparse rows become dense a batch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or target values; an indicator matrix for multilabel classification.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss. Rows of weight zero are left out.
+        X_val, y_val : like `X` and `y`, default=None
+            Validation set, both or neither. Alone it only adds curves to `history_`; with
+            ``early_stopping=True`` it takes the place of a random `validation_fraction`.
+        sample_weight_val : array-like of shape (n_val_samples,), default=None
+            Weights of the validation rows in loss and score.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        validation = (X_val, y_val, sample_weight_val)
+        return self._learn(X, y, sample_weight, validation=validation)
+
+    def _learn(self, X, y, sample_weight, validation=(None, None, None), **options):
+        """Fit a copy of the estimator and take over what it has learned."""
+        learner = copy(self)
+        prepared = prepare(learner, X, y, sample_weight, validation, **options)
+        (outcome,) = learner._train([prepared])
+        if outcome.error:
+            raise ValueError(outcome.error)
+        learner._keep(prepared, outcome)
+        vars(self).clear()
+        vars(self).update(vars(learner))
+        return self
+
+    def _train(self, prepared):
+        """Train the networks of several prepared fits as one stack.
+
+        Parameters
+        ----------
+        prepared : list of Prepared
+            Of estimators like this one that differ only in numbers that stack.
+
+        Returns
+        -------
+        outcomes : list of Outcome
+        """
+        recipe = prepared[0].recipe
+        problems = [p.problem for p in prepared]
+        network, dropout = self._build(prepared)
+        watch = partial(Monitor, self) if self.callbacks else None
+        with progress_bar(self.verbose, recipe.max_iter * len(problems)) as progress:
+            trainer = Trainer(network, dropout, problems, recipe, watch, progress)
+            outcomes = trainer.run()
+        if trainer.monitor is not None:
+            prepared[0].history = trainer.monitor.net.history
+        return outcomes
+
+    def _validate(self, X, y="no_validation", *, reset):
+        """`X` (and `y`) as scikit-learn checks them.
+
+        Training is in float32; predictions are in the precision of `X`, so that a row's answer
+        does not depend on its neighbours beyond rounding in that precision.
+        """
+        options = {"accept_sparse": "csr", "order": "C", "reset": reset}
+        if isinstance(y, str):
+            return validate_data(self, as_array(X), dtype=(np.float64, np.float32), **options)
+        options |= {"multi_output": True, "y_numeric": self._numeric_target}
+        return validate_data(self, as_array(X), as_array(y), dtype=np.float32, **options)
+
+    def _keep(self, prepared, outcome):
+        """Set the fitted attributes."""
+        problem, curves = prepared.problem, outcome.curves
+        n_iter = len(curves["train_loss"])
+        past = self._curves if prepared.continues else {}
+        self._curves = {name: past.get(name, []) + values for name, values in curves.items()}
+        self._history = prepared.history
+        self._parameters = (outcome.weights, outcome.biases)
+        self._optimizer_state = outcome.optimizer_state if prepared.partial else None
+        self.n_iter_ = n_iter
+        self.t_ = problem.n_seen_before + n_iter * len(problem.train.rows)
+        self.n_layers_ = len(outcome.weights) + 1
+        self.n_outputs_ = outcome.biases[-1].shape[0]
+        self.out_activation_ = LOSSES[prepared.loss].out_activation
+        self.loss_curve_ = self._curves["train_loss"]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
+        scores = self._curves.get("valid_score") if problem.valid is not None else None
+        self.validation_scores_ = scores
+        self.best_validation_score_ = np.nanmax(scores) if scores else None
+        self.best_loss_ = None if self.early_stopping else min(self.loss_curve_, default=np.nan)
+        self._set_coefs()
+
+    def _set_coefs(self):
+        """Public weights: those of the network, its answers in the units of `y`."""
+        weights, biases = self._parameters
+        self.coefs_, self.intercepts_ = list(weights), list(biases)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_parameters")
+
+    @property
+    def history_(self):
+        """Curves of training, as a skorch ``History``: one row for each epoch."""
+        check_is_fitted(self)
+        if self._history is not None:
+            return self._history
+        history = History()
+        for epoch in range(len(self.loss_curve_)):
+            history.new_epoch()
+            history.record("epoch", epoch + 1)
+            for name, values in self._curves.items():
+                if epoch < len(values):
+                    history.record(name, values[epoch])
+        return history
+
+    @property
+    def net_(self):
+        """The network as a skorch ``NeuralNet`` around `module_`, ready to predict or to save."""
+        net = SkorchNet.around(self.module_, self.callbacks, device=str(self.device))
+        net.history_ = self.history_
+        return net
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,83 @@
+"""Loss and score of a stack of networks on rows, with dropout off."""
+
+import torch
+
+from .nn._losses import OUT_ACTIVATIONS
+
+_MAX_VALUES = 1 << 20
+
+
+class Evaluator:
+    """Loss and score of every network on its sample.
+
+    Parameters
+    ----------
+    network : StackedMLP
+    sample : StackedSample
+    score : {"accuracy", "r2"} or None
+        What to compute beside the loss.
+    """
+
+    def __init__(self, network, sample, score=None):
+        self.network = network
+        self.sample = sample
+        self.score = score
+
+    def __call__(self):
+        """Evaluate the networks as they are now.
+
+        Returns
+        -------
+        loss, score : ndarrays of shape (n_networks,), or None
+            Weighted means over the rows.
+        """
+        parts = [(self.network.forward(b.x[0]), b) for b in self.sample.chunks(_MAX_VALUES)]
+        z = torch.cat([z for z, _ in parts], dim=1)
+        y = torch.cat([b.y[0] for _, b in parts], dim=1)
+        weight = torch.cat([self._share(b) for _, b in parts], dim=1)
+        loss = (self.network.loss.rows(z, y) * weight).sum(1).cpu().numpy()
+        if self.score is None:
+            return loss, None
+        prediction = OUT_ACTIVATIONS[self.network.loss.out_activation](z)
+        return loss, SCORES[self.score](prediction, y, weight).cpu().numpy()
+
+    def _share(self, block):
+        """Weight of each row of a block in the whole sample: (n_networks, n_rows)."""
+        share = torch.as_tensor(block.total_weight[0] / self.sample.total_weight)
+        share = block.weight[0, ..., 0] * share.to(block.weight)[:, None]
+        return share.expand(-1, block.x.shape[2])
+
+
+def accuracy(prediction, y, weight):
+    """Share of the rows whose outputs are all right.
+
+    Parameters
+    ----------
+    prediction, y : tensors of shape (n_networks, n_rows, n_outputs)
+        Probabilities, and targets of zeros and ones. A single output is the second of two
+        classes; of several, softmax outputs exclude each other and logistic ones do not.
+    weight : tensor of shape (n_networks, n_rows)
+        Sums to one over the rows.
+    """
+    right = (prediction > 0.5) == (y > 0.5)
+    return (right.all(-1) * weight).sum(1)
+
+
+def top_class_accuracy(prediction, y, weight):
+    """Share of the rows whose most probable class is right; arguments as for `accuracy`."""
+    right = prediction.argmax(-1) == y.argmax(-1)
+    return (right * weight).sum(1)
+
+
+def r2(prediction, y, weight):
+    """Coefficient of determination, averaged over the outputs; arguments as for `accuracy`."""
+    weight = weight[..., None]
+    residual = (weight * (y - prediction).square()).sum(1)
+    spread = (weight * (y - (weight * y).sum(1, keepdim=True)).square()).sum(1)
+    value = 1.0 - residual / spread
+    # A constant target: 1 for a perfect prediction, else 0, as sklearn.metrics.r2_score.
+    value = torch.where(spread > 0, value, (residual == 0).to(value.dtype))
+    return value.mean(-1)
+
+
+SCORES = {"accuracy": accuracy, "top_class_accuracy": top_class_accuracy, "r2": r2}

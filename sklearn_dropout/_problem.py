@@ -1,0 +1,86 @@
+"""What a training run is given and what it gives back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._samples import Sample
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all networks of a stack share; the names are those of the estimators' parameters."""
+
+    batch_size: int
+    max_iter: int
+    shuffle: bool
+    solver: object
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    momentum: float
+    nesterovs_momentum: bool
+    learning_rate: str
+    power_t: float
+    early_stopping: bool
+    n_iter_no_change: float
+    tol: float
+    device: str
+
+
+@dataclass
+class Problem:
+    """What one network is to learn, and the numbers in which networks of a stack may differ.
+
+    Attributes
+    ----------
+    train : Sample
+    valid : Sample or None
+    seed : int
+        Of every stream of random numbers.
+    learning_rate_init, alpha : float
+    max_norm : float
+        Infinity for none.
+    score : str or None
+        Key of ``_evaluation.SCORES``: what to record in each epoch on each sample.
+    scorers : dict, default=None
+        Instead of `score`: ``{"train" or "valid": callable (weights, biases) -> float}``.
+    n_epochs_before, n_seen_before : int
+        Epochs and rows of earlier calls that this one continues.
+    optimizer_state : object, default=None
+        To continue from.
+    """
+
+    train: Sample
+    valid: Sample | None
+    seed: int
+    learning_rate_init: float
+    alpha: float
+    max_norm: float = np.inf
+    score: str | None = None
+    scorers: dict | None = None
+    n_epochs_before: int = 0
+    n_seen_before: int = 0
+    optimizer_state: object = None
+
+
+@dataclass
+class Outcome:
+    """What became of one network.
+
+    Attributes
+    ----------
+    weights, biases : lists of ndarrays
+    curves : dict of lists of float, one value for each epoch
+        ``train_loss`` and, where recorded, ``valid_loss``, ``train_score``, ``valid_score``.
+    error : str
+        Why training failed; empty where it did not.
+    optimizer_state : object
+        To continue with.
+    """
+
+    weights: list
+    biases: list
+    curves: dict
+    error: str
+    optimizer_state: object

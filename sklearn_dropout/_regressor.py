@@ -1,0 +1,142 @@
+"""The regressor's half of an estimator: targets in standard units inside, in the user's outside."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+
+from ._base import DropoutNetwork
+from ._validation import StrOptions, fit_context
+from .nn._losses import OUT_ACTIVATIONS
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class DropoutRegressor(RegressorMixin, DropoutNetwork):
+    """Base of the regressors."""
+
+    loss: str = "squared_error"
+
+    _parameter_constraints = {
+        **DropoutNetwork._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "poisson"})],
+    }
+    _numeric_target = True
+    _stratifies = False
+    _default_scoring = "r2"
+
+    @fit_context
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on the given rows, from where the last call left off.
+
+        The first call fixes the scale of the targets.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Training inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss.
+
+        Returns
+        -------
+        self : object
+            The estimator after one more epoch.
+        """
+        return self._learn(X, y, sample_weight, partial=True)
+
+    def _encode(self, y, continues, partial, classes):
+        """Targets as float64 of shape (n_samples, n_outputs)."""
+        if continues:
+            return self._encode_more(y, "y")
+        return self._as_columns(y, "y")
+
+    def _encode_more(self, y, name):
+        """Like `_encode`, for the number of outputs there is."""
+        y = self._as_columns(y, name)
+        n_outputs = len(self._target_scale)
+        if y.shape[1] != n_outputs:
+            raise ValueError(f"{name} has {y.shape[1]} outputs, but {n_outputs} were fitted.")
+        return y
+
+    def _as_columns(self, y, name):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(
+                f"{name} has negative values (the smallest is {y.min()}), which loss='poisson' "
+                "cannot have. Use loss='squared_error'."
+            )
+        return y
+
+    def _row_weights(self, weight, y, partial):
+        return weight
+
+    def _fit_target(self, y, weight, continues, partial):
+        """Find location and scale of the targets: y = location + scale * (network's unit)."""
+        if continues:
+            return
+        mean = np.average(y, axis=0, weights=weight)
+        if self.loss == "poisson":
+            if not mean.all():
+                raise ValueError("y is zero in every row: loss='poisson' needs some that are not.")
+            self._target_location, self._target_scale = np.zeros_like(mean), mean
+            return
+        std = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
+        constant = std <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        self._target_location = mean
+        self._target_scale = np.where(constant, 1.0, std)
+
+    def _targets(self, y):
+        """Targets in the network's units, and which of them each row has."""
+        standard = (y - self._target_location) / self._target_scale
+        return standard.astype(np.float32), np.arange(len(y))
+
+    def _decode_targets(self, targets):
+        """Targets in the units of `y`: shape (n,) for one output, else (n, n_outputs)."""
+        y = (targets * self._target_scale + self._target_location).astype(targets.dtype)
+        return y[:, 0] if y.shape[1] == 1 else y
+
+    def _labels(self, targets):
+        return targets
+
+    def _loss_name(self):
+        return self.loss
+
+    def _default_score(self):
+        return "r2"
+
+    def _set_coefs(self):
+        """Public weights, which answer in the units of `y`."""
+        super()._set_coefs()
+        if self.out_activation_ == "exp":
+            bias = self.intercepts_[-1] + np.log(self._target_scale)
+        else:
+            bias = self.intercepts_[-1] * self._target_scale + self._target_location
+            weight = self.coefs_[-1] * self._target_scale
+            self.coefs_[-1] = weight.astype(np.float32)
+        self.intercepts_[-1] = bias.astype(np.float32)
+
+    def predict(self, X):
+        """Predict the targets, with dropout off.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of the training targets; float32 for float32 `X`, else float64.
+        """
+        z = self._outputs(X)
+        return self._decode_targets(OUT_ACTIVATIONS[self.out_activation_](z).numpy())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,55 @@
+"""The score recorded in each epoch."""
+
+from copy import copy
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+
+def epoch_scores(estimator, train, valid):
+    """What to compute after each epoch, with dropout off.
+
+    Parameters
+    ----------
+    estimator : DropoutNetwork
+        Checked, its targets encoded.
+    train : Sample
+    valid : Sample or None
+
+    Returns
+    -------
+    score : str or None
+        Key of ``_evaluation.SCORES``, computed for whole stacks.
+    scorers : dict or None
+        Otherwise ``{"train" or "valid": callable (weights, biases) -> float}``.
+    """
+    scoring = estimator.scoring
+    if scoring is None:
+        return (None if valid is None else estimator._default_score()), None
+    if scoring == estimator._default_scoring:
+        return estimator._default_score(), None
+    scorer = check_scoring(estimator, scoring)
+    samples = {"train": train, "valid": valid}
+    return None, {
+        part: _SampleScorer(estimator, scorer, sample)
+        for part, sample in samples.items()
+        if sample is not None
+    }
+
+
+class _SampleScorer:
+    """Score of one sample by a scikit-learn scorer, for weights that are still in training."""
+
+    def __init__(self, estimator, scorer, sample):
+        self.estimator = estimator
+        self.scorer = scorer
+        everything = len(sample.rows) == sample.X.shape[0] and (np.diff(sample.rows) == 1).all()
+        self.X = sample.X if everything else sample.X[sample.rows]
+        self.y = estimator._decode_targets(sample.targets[sample.codes])
+        self.weight = {} if sample.weight is None else {"sample_weight": sample.weight}
+
+    def __call__(self, weights, biases):
+        snapshot = copy(self.estimator)
+        vars(snapshot).pop("feature_names_in_", None)  # X is an array by now
+        snapshot._parameters = (weights, biases)
+        return float(self.scorer(snapshot, self.X, self.y, **self.weight))

@@ -1,0 +1,39 @@
+"""Process-wide settings of PyTorch during training, put back afterwards."""
+
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def torch_threads(n_threads):
+    """Run with `n_threads` intra-op threads."""
+    before = torch.get_num_threads()
+    if n_threads == before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class DenormalFlush:
+    """Treats denormal numbers as zero where asked to.
+
+    The moments of weights that no longer receive a gradient decay into denormal numbers, on which
+    arithmetic is many times slower.
+    """
+
+    def __init__(self):
+        tiny = torch.tensor(1e-30, dtype=torch.float32)
+        self._before = float(tiny * 1e-10) == 0.0
+
+    def on(self):
+        """Flush from here on."""
+        torch.set_flush_denormal(True)
+
+    def restore(self):
+        """Do as was done before."""
+        torch.set_flush_denormal(self._before)

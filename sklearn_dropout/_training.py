@@ -1,0 +1,285 @@
+"""The training loop: a stack of networks, from their first batch to their best weights."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+
+from ._evaluation import Evaluator
+from ._monitor import StopTraining
+from ._problem import Outcome
+from ._random import Use, distinct, generator
+from ._samples import Batches, StackedSample
+from ._schedule import L2Penalty, LearningRate, Plateau, make_optimizer
+from ._state import DenormalFlush, torch_threads
+
+# A step with fewer multiplications than this is over before a second thread has woken up.
+_PARALLEL_STEP = 2e7
+
+
+class Trainer:
+    """Trains a stack of networks.
+
+    Parameters
+    ----------
+    network : StackedMLP
+        With initial weights.
+    dropout : MLPDropout
+        Source of the masks.
+    problems : list of Problem
+        One for each network, all with the same number of rows.
+    recipe : Recipe
+    watch : callable (trainer) -> Monitor, default=None
+        Makes what is told of epochs and batches; one network only.
+    progress : callable (n_epochs, loss), default=None
+        Told how many network-epochs are done.
+    """
+
+    def __init__(self, network, dropout, problems, recipe, watch=None, progress=None):
+        self.network = network
+        self.dropout = dropout
+        self.problems = problems
+        self.recipe = recipe
+        self.progress = progress
+        self.batches = self._make_batches()
+        self.evaluators = self._make_evaluators()
+        self.penalty = L2Penalty(network, [p.alpha for p in problems], recipe.solver == "adamw")
+        rates = [p.learning_rate_init for p in problems]
+        self.optimizer = make_optimizer(network, rates, recipe, self.penalty)
+        if problems[0].optimizer_state is not None:
+            self.optimizer.set_state(problems[0].optimizer_state)
+        self.max_norm = _max_norm(network, problems)
+        self.stopping = _Stopping(self)
+        self.record = []
+        self.n_iter = np.zeros(len(problems), dtype=int)
+        self.errors = [""] * len(problems)
+        self._denormals = DenormalFlush()
+        self.monitor = None if watch is None else watch(self)
+
+    def _make_batches(self):
+        generators = None
+        streams, stream_of_network = distinct([(p.seed, p.n_epochs_before) for p in self.problems])
+        if self.recipe.shuffle:
+            generators = [generator(seed, Use.ORDER, n_epochs) for seed, n_epochs in streams]
+        sample = StackedSample([p.train for p in self.problems], device=self.recipe.device)
+        values_per_row = sum(self.network.layer_sizes)
+        return Batches(
+            sample, self.recipe.batch_size, generators, stream_of_network, values_per_row
+        )
+
+    def _make_evaluators(self):
+        score = self.problems[0].score
+        evaluators = {}
+        if score is not None:
+            evaluators["train"] = Evaluator(self.network, self.batches.sample, score)
+        if self.problems[0].valid is not None:
+            sample = StackedSample([p.valid for p in self.problems], device=self.recipe.device)
+            evaluators["valid"] = Evaluator(self.network, sample, score)
+        return evaluators
+
+    def run(self):
+        """Train until every network is done.
+
+        Returns
+        -------
+        outcomes : list of Outcome, one for each network
+        """
+        # Callbacks may want tensors that autograd accepts.
+        gradients = torch.inference_mode if self.monitor is None else torch.no_grad
+        with torch_threads(self._n_threads()), gradients():
+            if self.monitor is not None:
+                self.monitor.train_begin()
+            self._run_epochs()
+            self.stopping.restore_best()
+            if self.monitor is not None:
+                self.monitor.train_end()
+            return [self._outcome(network) for network in range(len(self.problems))]
+
+    def _run_epochs(self):
+        try:
+            while len(self.record) < self.recipe.max_iter and self.stopping.active.any():
+                self._epochs()
+        except StopTraining:
+            pass
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"Training interrupted by user after {len(self.record)} epochs; "
+                "the estimator keeps what it has learned so far.",
+                stacklevel=2,
+            )
+
+    def _n_threads(self):
+        n_weights = sum(weight.numel() for weight in self.network.weights)
+        long = self.batches.batch_size * n_weights > _PARALLEL_STEP
+        return torch.get_num_threads() if long else 1
+
+    def _n_epochs_ahead(self):
+        """How many epochs to train at once: one, if anything is to be decided after each."""
+        recipe = self.recipe
+        if self.evaluators or self.problems[0].scorers or self.monitor is not None:
+            return 1
+        if recipe.solver == "sgd" and recipe.learning_rate != "constant":
+            return 1
+        return min(self.batches.max_epochs, recipe.max_iter - len(self.record))
+
+    def _epochs(self):
+        """Train for one epoch, or for as many short ones as are best computed together."""
+        if self.monitor is not None:
+            self.monitor.epoch_begin()
+        self._denormals.on()
+        try:
+            losses = self._train_epochs(self._n_epochs_ahead())
+        finally:
+            self._denormals.restore()
+        for loss in losses:
+            self.record.append({"train_loss": loss})
+        self._fail_where_not_finite(losses)
+        if len(losses) == 1:
+            self._decide(self.record[-1])
+        if self.progress is not None:
+            self.progress(losses.size, losses[-1])
+        if self.monitor is not None:
+            self.monitor.epoch_end(self.record[-1])
+
+    def _train_epochs(self, n_epochs):
+        """Pass over the training rows; mean losses of shape (n_epochs, n_networks)."""
+        norms = self.network.parameters.new_empty((n_epochs, len(self.problems)))
+        total = np.zeros((n_epochs, len(self.problems)))
+        for segment in self.batches.segments(n_epochs):
+            outputs = [torch.empty_like(block.y) for block in segment]
+            self._train_segment(segment, outputs, norms)
+            for block, z in zip(segment, outputs):
+                loss = (self.network.loss.rows(z, block.y) * block.weight[..., 0]).sum(2)
+                loss = loss.cpu().numpy() * block.total_weight
+                total += loss.reshape(n_epochs, -1, loss.shape[1]).sum(1)
+        total += self.penalty.values(norms) * self.batches.n_steps
+        return total / self.batches.sample.total_weight
+
+    def _train_segment(self, segment, outputs, norms):
+        """Train on the steps of a segment, epoch by epoch.
+
+        Parameters
+        ----------
+        segment : list of Block
+        outputs : list of tensors like the targets of the blocks
+            Receive the outputs of the networks.
+        norms : tensor of shape (n_epochs, n_networks)
+            Receives the squared norms of the weights.
+        """
+        steps = [
+            list(zip(block.steps(), z.unbind(0), strict=True)) for block, z in zip(segment, outputs)
+        ]
+        masks = iter(self.dropout.draw(sum(map(len, steps))))
+        for epoch, norm in enumerate(norms.unbind(0)):
+            self.penalty.record(norm)
+            for block_steps in steps:
+                per_epoch = len(block_steps) // len(norms)
+                for step, z in block_steps[epoch * per_epoch : (epoch + 1) * per_epoch]:
+                    self._step(*step, next(masks), z)
+
+    def _step(self, x, y, weight, total_weight, masks, z):
+        """One batch: gradient, update, max-norm."""
+        monitor, optimizer = self.monitor, self.optimizer
+        if x.shape[1] < self.batches.batch_size:
+            masks = masks.first(x.shape[1])
+        if monitor is not None:
+            monitor.batch_begin(x, y)
+        self.network.step(x, y, weight, masks, z)
+        optimizer.decay = self.penalty.decay(total_weight)
+        if monitor is None:
+            optimizer.update()
+        else:
+            monitor.gradient_computed()
+            monitor.optimizer.step()
+        if self.max_norm is not None:
+            self.network.clip_norms(self.max_norm)
+        if monitor is not None:
+            monitor.batch_end(z, y)
+
+    def _evaluate(self, record):
+        """Add losses and scores with dropout off to the record of an epoch."""
+        for part, evaluator in self.evaluators.items():
+            loss, score = evaluator()
+            if part == "valid":
+                record["valid_loss"] = loss
+            if score is not None:
+                record[f"{part}_score"] = score
+        for part, scorer in (self.problems[0].scorers or {}).items():
+            record[f"{part}_score"] = np.array([scorer(*self.network.export(0))])
+
+    def _decide(self, record):
+        """Evaluate the networks after an epoch and decide which go on."""
+        self._evaluate(record)
+        self.stopping.update(record)
+
+    def _fail_where_not_finite(self, losses):
+        """Count the epochs; networks whose loss is no number any more are done."""
+        active = self.stopping.active
+        self.n_iter[active] = len(self.record)
+        if np.isfinite(losses).all():
+            return
+        finite = np.isfinite(losses)
+        for network in np.flatnonzero(active & ~finite.all(axis=0)):
+            step = int(finite[:, network].argmin())
+            self.n_iter[network] = len(self.record) - len(losses) + step + 1
+            self.errors[network] = self._diverged(network, losses[step, network])
+            active[network] = False
+
+    def _diverged(self, network, loss):
+        epoch = self.n_iter[network]
+        rate = self.problems[network].learning_rate_init
+        return (
+            f"The training loss became {loss} in epoch {epoch}: training diverged. "
+            f"Use a smaller learning_rate_init (now {rate!r}), or scale X, for example with "
+            "StandardScaler."
+        )
+
+    def _outcome(self, network):
+        weights, biases = self.network.export(network)
+        error = self.errors[network]
+        if not error and not all(np.isfinite(array).all() for array in weights + biases):
+            error = self._diverged(network, math.nan)
+        names = self.record[0] if self.record else ["train_loss"]
+        record = self.record[: self.n_iter[network]]
+        curves = {name: [float(epoch[name][network]) for epoch in record] for name in names}
+        return Outcome(weights, biases, curves, error, self.optimizer.get_state())
+
+
+class _Stopping:
+    """Early stopping, learning-rate schedule and the best weights of each network."""
+
+    def __init__(self, trainer):
+        recipe, problems = trainer.recipe, trainer.problems
+        self.network = trainer.network
+        self.early = recipe.early_stopping
+        self.watches_loss = recipe.learning_rate == "adaptive" and not self.early
+        self.rate = LearningRate(trainer.optimizer, recipe, problems[0])
+        self.plateau = Plateau(recipe.tol, recipe.n_iter_no_change, len(problems))
+        self.best = self.network.parameters.clone() if self.early else None
+        self.active = np.ones(len(problems), dtype=bool)
+
+    def update(self, record):
+        """Take the record of an epoch."""
+        exhausted = np.zeros_like(self.active)
+        if self.early:
+            improved, exhausted = self.plateau.update(record["valid_score"])
+            self.network.save(self.best, improved & self.active)
+        elif self.watches_loss:
+            _, exhausted = self.plateau.update(-record["train_loss"])
+        self.rate.epoch_end()
+        if exhausted.any() and self.rate.decrease():
+            self.plateau.n_stale[:] = 0
+        elif self.early:
+            self.active &= ~exhausted
+
+    def restore_best(self):
+        """Go back to the weights of the best validation score."""
+        if self.early and np.isfinite(self.plateau.best).any():
+            self.network.parameters.copy_(self.best)
+
+
+def _max_norm(network, problems):
+    """Bounds of a stack, of shape (n_networks, 1, 1); None where there are none."""
+    norms = torch.tensor([p.max_norm for p in problems]).to(network.parameters)
+    return norms[:, None, None] if bool(norms.isfinite().any()) else None

@@ -1,0 +1,189 @@
+"""Checks of parameters and data; the only importer of scikit-learn's private names."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+
+__all__ = [
+    "Interval",
+    "Options",
+    "StrOptions",
+    "as_array",
+    "check_device",
+    "check_feature_groups",
+    "check_hidden_layer_sizes",
+    "check_rates",
+    "check_solver",
+    "check_weights",
+    "fit_context",
+    "merge_equal_rows",
+]
+
+fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+# Rows made dense at once when sparse rows are compared.
+_CHUNK_ROWS = 256
+
+
+def as_array(data):
+    """Torch tensors as NumPy arrays, from any device and without gradient; the rest as it is."""
+    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+
+
+def check_hidden_layer_sizes(sizes):
+    """Units of each hidden layer, as a tuple of int."""
+    sizes = np.atleast_1d(np.asarray(sizes))
+    if sizes.size == 0:
+        return ()
+    if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or (sizes <= 0).any():
+        raise ValueError(
+            f"hidden_layer_sizes must be > 0, one whole number for each layer, got {sizes.tolist()}."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def check_rates(name, rates, n_sites, site):
+    """Dropout rates of `n_sites` places, from one number or one for each.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    rates : float or array-like
+    n_sites : int
+    site : str
+        What a place is called in the error, in the plural.
+
+    Returns
+    -------
+    rates : float64 ndarray of shape (n_sites,)
+    """
+    values = np.asarray(rates)
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"{name}={rates!r} must be a number, or one number for each of the {site}.")
+    if values.ndim > 1 or (values.ndim == 1 and len(values) != n_sites):
+        raise ValueError(
+            f"{name}={rates!r} has {values.size} rates for {n_sites} {site}. "
+            "Give one number for all of them, or one for each."
+        )
+    if not ((values >= 0) & (values < 1)).all():
+        raise ValueError(
+            f"{name}={rates!r} is outside [0, 1). A rate is the fraction of units dropped; "
+            "where a paper gives the fraction p that is retained, pass 1 - p."
+        )
+    return np.broadcast_to(values.astype(np.float64), (n_sites,)).copy()
+
+
+def check_feature_groups(feature_groups, n_features):
+    """Group of each column.
+
+    Returns
+    -------
+    group_of_column : int64 ndarray of shape (n_features,)
+        Numbered from 0.
+    """
+    if feature_groups is None:
+        return np.arange(n_features)
+    if isinstance(feature_groups, Integral):
+        if n_features % feature_groups:
+            raise ValueError(
+                f"feature_groups={feature_groups} does not divide the {n_features} columns of X "
+                "into blocks. Give an array with a label for each column instead."
+            )
+        return np.arange(n_features) // int(feature_groups)
+    labels = np.asarray(feature_groups)
+    if labels.shape != (n_features,):
+        raise ValueError(
+            f"feature_groups has shape {labels.shape}, but X has {n_features} columns. "
+            "Give one label for each column."
+        )
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def check_device(device):
+    """Name of a device that works here."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return "cpu" if accelerator is None else str(accelerator)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here ({reason}) Use 'cpu' or 'auto'."
+        ) from error
+    return str(device)
+
+
+def check_solver(solver):
+    """Refuse classes that are not optimisers or whose step needs the loss more than once."""
+    if not isinstance(solver, type):
+        return
+    if not issubclass(solver, torch.optim.Optimizer):
+        raise TypeError(
+            f"solver={solver!r} is not a subclass of torch.optim.Optimizer. "
+            "Use 'adam', 'adamw', 'sgd' or such a class."
+        )
+    if issubclass(solver, torch.optim.LBFGS):
+        raise ValueError(
+            f"solver={solver!r} evaluates the loss several times in a step, which dropout makes "
+            "random. Use 'adam', 'adamw', 'sgd' or another optimiser."
+        )
+
+
+def check_weights(sample_weight, X, name="sample_weight"):
+    """Sample weights as float64, or None; not negative, not all zero."""
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(as_array(sample_weight), X, dtype=np.float64)
+    if (weight < 0).any():
+        raise ValueError(
+            f"Negative values in {name} (the smallest is {weight.min()}). Weights must be >= 0; "
+            "a weight of 0 leaves a row out."
+        )
+    if not weight.any():
+        raise ValueError(f"{name} is zero for every row: there is nothing to learn from.")
+    return weight
+
+
+def merge_equal_rows(X, y, rows, weight, limit):
+    """Merge rows that are equal in `X` and `y` and add their weights.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_total, n_features)
+    y : ndarray of shape (n_total, ...)
+    rows : int64 ndarray of shape (n_rows,)
+        Rows to look at.
+    weight : ndarray of shape (n_rows,), or None
+    limit : int
+        Give up when there are more different rows.
+
+    Returns
+    -------
+    rows : int64 ndarray
+        One of each kind, in an order that does not depend on the order of the data.
+    weight : ndarray, or None where every row was given once without a weight
+    """
+    kinds = {}
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        chunk = rows[start : start + _CHUNK_ROWS]
+        inputs = X[chunk].toarray() if sparse.issparse(X) else X[chunk]
+        inputs = inputs + 0.0  # no negative zeros
+        for place, (row, x) in enumerate(zip(chunk, inputs), start):
+            key = x.tobytes() + np.ascontiguousarray(y[row]).tobytes()
+            kinds.setdefault(key, []).append(place)
+        if len(kinds) > limit:
+            return rows, weight
+    places = [kinds[key] for key in sorted(kinds)]
+    merged = rows[[place[0] for place in places]]
+    if weight is None and len(merged) == len(rows):
+        return merged, None
+    weight = np.ones(len(rows)) if weight is None else weight
+    # Sorted, so that the sum does not depend on the order of the data either.
+    return merged, np.array([np.sort(weight[place]).sum() for place in places])

@@ -1,0 +1,5 @@
+"""Dropout layers and stacked networks, in PyTorch alone."""
+
+from ._layers import Dropout, FeatureGroupDropout
+
+__all__ = ["Dropout", "FeatureGroupDropout"]

@@ -1,0 +1,119 @@
+"""Dropout layers for any PyTorch model."""
+
+import torch
+from torch import nn
+
+from ._masks import LEVELS, dropped_levels, inverse_kept_fraction, random_lanes
+
+
+class _Dropout(nn.Module):
+    """A layer that multiplies by a mask in training mode and does nothing in evaluation mode.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+    """
+
+    def __init__(self, rate=0.5, generator=None):
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(
+                f"rate={rate!r} is outside [0, 1). A rate is the fraction of units dropped; "
+                "where a paper gives the fraction p that is retained, pass 1 - p."
+            )
+        self.rate = rate
+        self.generator = generator
+
+    def extra_repr(self):
+        return f"rate={self.rate}"
+
+    def _mask(self, shape, like):
+        """0 where dropped, 1 / (1 - rate) where kept: a tensor of `shape`."""
+        n_lanes = torch.Size(shape).numel()
+        lanes = random_lanes(n_lanes, self.generator, like.device)[:n_lanes]
+        lanes.ge_(int(dropped_levels(self.rate)) - LEVELS // 2)
+        mask = lanes.to(like.dtype).mul_(float(inverse_kept_fraction(self.rate)))
+        return mask.view(shape)
+
+
+class Dropout(_Dropout):
+    """Drops single elements, several times faster on a CPU than ``torch.nn.Dropout``.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    References
+    ----------
+    Srivastava, N. et al. (2014). "Dropout: A simple way to prevent neural networks from
+    overfitting." JMLR 15, section 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import Dropout
+    >>> layer = Dropout(0.5, generator=torch.Generator().manual_seed(0))
+    >>> sorted(set(layer(torch.ones(4, 8)).flatten().tolist()))
+    [0.0, 2.0]
+    >>> bool((layer.eval()(torch.ones(4, 8)) == 1).all())
+    True
+    """
+
+    def forward(self, x):
+        """Drop elements of a tensor of any shape."""
+        if not self.training or self.rate == 0:
+            return x
+        return x * self._mask(x.shape, x)
+
+
+class FeatureGroupDropout(_Dropout):
+    """Drops whole groups of columns: all the columns that one variable became.
+
+    Parameters
+    ----------
+    rate : float
+        Fraction of the groups dropped, in [0, 1).
+    groups : array-like of shape (n_features,)
+        Group of each column, numbered from 0.
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    References
+    ----------
+    The groups take the place of the feature maps of Tompson, J. et al. (2015). "Efficient object
+    localization using convolutional networks." CVPR, section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import FeatureGroupDropout
+    >>> layer = FeatureGroupDropout(0.5, [0, 0, 1, 1], generator=torch.Generator().manual_seed(1))
+    >>> x = layer(torch.ones(100, 4))
+    >>> bool((x[:, 0] == x[:, 1]).all() and (x[:, 2] == x[:, 3]).all())
+    True
+    """
+
+    def __init__(self, rate, groups, generator=None):
+        super().__init__(rate, generator)
+        self.register_buffer("groups", torch.as_tensor(groups, dtype=torch.int64))
+
+    def forward(self, x):
+        """Drop groups of the columns of a tensor of shape (..., n_features)."""
+        if not self.training or self.rate == 0:
+            return x
+        n_groups = int(self.groups.max()) + 1
+        return x * self._mask((*x.shape[:-1], n_groups), x)[..., self.groups]
+
+
+class Exp(nn.Module):
+    """The exponential function, as the last layer of a Poisson regression."""
+
+    def forward(self, x):
+        """Exponential of a tensor of any shape."""
+        return torch.exp(x)

@@ -1,0 +1,80 @@
+"""Losses on the outputs of a stack: value of each row and derivative by the network's output.
+
+Every loss is a function of the last layer's sums `z`, before the output function, because the
+derivative is then exact where the output function saturates. Values and targets have shape
+(..., n_rows, n_outputs); the loss of a row is the sum over its outputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with the output function that belongs to it.
+
+    Attributes
+    ----------
+    out_activation : str
+        scikit-learn's name of the output function.
+    rows : callable (z, y) -> tensor of shape (..., n_rows)
+        Loss of each row.
+    derivative : callable (z, y, out)
+        Write d rows / d z into `out`.
+    """
+
+    out_activation: str
+    rows: Callable
+    derivative: Callable
+
+
+def _softmax(z, y, out):
+    torch.softmax(z, -1, out=out).sub_(y)
+
+
+def _sigmoid(z, y, out):
+    torch.sigmoid(z, out=out).sub_(y)
+
+
+def _difference(z, y, out):
+    torch.sub(z, y, out=out)
+
+
+def _sign(z, y, out):
+    torch.sub(z, y, out=out).sign_()
+
+
+def _clipped(z, y, out):
+    torch.sub(z, y, out=out).clamp_(-1, 1)
+
+
+def _exp(z, y, out):
+    torch.exp(z, out=out).sub_(y)
+
+
+def _cross_entropy(z, y):
+    return binary_cross_entropy_with_logits(z, y, reduction="none").sum(-1)
+
+
+def _half_poisson_deviance(z, y):
+    return (torch.xlogy(y, y) - y * z - y + torch.exp(z)).sum(-1)
+
+
+LOSSES = {
+    "log_loss": Loss("softmax", lambda z, y: -(torch.log_softmax(z, -1) * y).sum(-1), _softmax),
+    "binary_log_loss": Loss("logistic", _cross_entropy, _sigmoid),
+    "squared_error": Loss("identity", lambda z, y: 0.5 * (z - y).square().sum(-1), _difference),
+    "absolute_error": Loss("identity", lambda z, y: (z - y).abs().sum(-1), _sign),
+    "huber": Loss("identity", lambda z, y: huber_loss(z, y, reduction="none").sum(-1), _clipped),
+    "poisson": Loss("exp", _half_poisson_deviance, _exp),
+}
+
+OUT_ACTIVATIONS = {
+    "identity": lambda z: z,
+    "logistic": torch.sigmoid,
+    "softmax": lambda z: torch.softmax(z, -1),
+    "exp": torch.exp,
+}

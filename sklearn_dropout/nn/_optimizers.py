@@ -1,0 +1,238 @@
+"""Optimisers of a stack: one update for all networks that share a learning rate and a penalty.
+
+They are no ``torch.optim.Optimizer`` objects: making the first of these in a process takes a
+second, and the hooks around each ``step`` cost as much as the update of a small network.
+`TorchOptimizer` is one, for callbacks and learning-rate schedulers.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain, groupby
+
+import torch
+
+
+@dataclass
+class Group:
+    """Parameters with one learning rate, each with its gradient.
+
+    Attributes
+    ----------
+    parameters, gradients : lists of tensors
+    learning_rate : float
+    decayed : bool
+        Whether the L2 penalty acts on them (weights, not biases).
+    """
+
+    parameters: list
+    gradients: list
+    learning_rate: float
+    decayed: bool
+
+
+def flat_groups(network, learning_rates, apart):
+    """Groups of a stack: all weights and all biases, once for each run of equal rates.
+
+    Parameters
+    ----------
+    network : StackedMLP
+    learning_rates : sequence of float, length n_networks
+        Networks with equal rates must be neighbours.
+    apart : bool
+        Whether weights and biases go into groups of their own.
+    """
+    groups, start = [], 0
+    for rate, run in groupby(learning_rates):
+        stop = start + len(list(run))
+        for decayed, parameters, gradients in network.parameter_pieces(start, stop, apart):
+            groups.append(Group(parameters, gradients, rate, decayed))
+        start = stop
+    return groups
+
+
+def _fused_adam(decoupled):
+    """PyTorch's one-pass Adam kernel, or the public function around it."""
+    kernel = getattr(torch, "_fused_adamw_" if decoupled else "_fused_adam_", None)
+    if kernel is not None:
+        return kernel
+    public = torch.optim.adamw.adamw if decoupled else torch.optim.adam.adam
+
+    def update(params, grads, means, squares, maxima, steps, **options):
+        # The public function counts the step itself.
+        torch._foreach_sub_(steps, 1)
+        public(params, grads, means, squares, maxima, steps, fused=True, **options)
+
+    return update
+
+
+class StackOptimizer:
+    """What the optimisers share; subclasses write `update`.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        As in ``torch.optim``: ``"params"``, their ``"gradients"``, ``"lr"``, and whether they are
+        ``"decayed"``.
+    decay : float
+        Factor of the weights in the gradient of the L2 penalty; set before each step.
+    """
+
+    def __init__(self, groups):
+        self.param_groups = [
+            {
+                "params": group.parameters,
+                "gradients": group.gradients,
+                "lr": group.learning_rate,
+                "decayed": group.decayed,
+            }
+            for group in groups
+        ]
+        self.decay = 0.0
+
+    def update(self):
+        """Update the parameters in place from their gradients and `decay`."""
+        raise NotImplementedError
+
+    def get_state(self):
+        """What `set_state` needs to continue: NumPy arrays that share no memory."""
+        return [tensor.cpu().numpy().copy() for tensor in self._tensors()]
+
+    def set_state(self, state):
+        """Continue from what `get_state` returned."""
+        for tensor, array in zip(self._tensors(), state, strict=True):
+            tensor.copy_(torch.from_numpy(array))
+
+
+class Adam(StackOptimizer):
+    """Adam, or AdamW where the decay is decoupled from the gradient.
+
+    References
+    ----------
+    Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
+    """
+
+    def __init__(self, groups, *, beta_1, beta_2, epsilon, decoupled=False):
+        super().__init__(groups)
+        self._options = {
+            "beta1": beta_1,
+            "beta2": beta_2,
+            "eps": epsilon,
+            "amsgrad": False,
+            "maximize": False,
+        }
+        self._kernel = _fused_adam(decoupled)
+        self._first = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
+        self._second = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
+        device = self.param_groups[0]["params"][0].device
+        self._count = torch.zeros((), dtype=torch.float32, device=device)
+        # In NumPy, where an addition to one number costs less.
+        self._counter = self._count.numpy() if device.type == "cpu" else self._count
+
+    def update(self):
+        """See `StackOptimizer.update`."""
+        self._counter += 1
+        for group, first, second in zip(self.param_groups, self._first, self._second):
+            self._kernel(
+                group["params"],
+                group["gradients"],
+                first,
+                second,
+                [],
+                [self._count] * len(first),
+                lr=group["lr"],
+                weight_decay=self.decay if group["decayed"] else 0.0,
+                **self._options,
+            )
+
+    def _tensors(self):
+        return [self._count, *chain(*self._first, *self._second)]
+
+
+class SGD(StackOptimizer):
+    """Stochastic gradient descent with momentum, as scikit-learn's MLP defines it.
+
+    The learning rate is part of the velocity, ``v = momentum * v - lr * g``, which differs from
+    ``torch.optim.SGD`` where the rate changes.
+    """
+
+    def __init__(self, groups, *, momentum, nesterov):
+        super().__init__(groups)
+        self._momentum = momentum
+        self._nesterov = nesterov
+        self._velocity = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
+
+    def update(self):
+        """See `StackOptimizer.update`."""
+        for group, velocities in zip(self.param_groups, self._velocity):
+            step = -group["lr"]
+            for p, g, v in zip(group["params"], group["gradients"], velocities):
+                if self.decay and group["decayed"]:
+                    g.add_(p, alpha=self.decay)
+                v.mul_(self._momentum).add_(g, alpha=step)
+                if self._nesterov:
+                    p.add_(v, alpha=self._momentum).add_(g, alpha=step)
+                else:
+                    p.add_(v)
+
+    def _tensors(self):
+        return list(chain(*self._velocity))
+
+
+class External(StackOptimizer):
+    """Any ``torch.optim.Optimizer`` class, for one network, a tensor for each layer.
+
+    Parameters
+    ----------
+    network : StackedMLP
+        With one network.
+    learning_rate : float
+    optimizer_class : type
+        Made with ``lr=learning_rate`` and its own defaults.
+    """
+
+    def __init__(self, network, learning_rate, optimizer_class):
+        pieces = [
+            (True, network.weights, network.weight_gradients),
+            (False, network.biases, network.bias_gradients),
+        ]
+        groups = [
+            Group([p[0] for p in params], [g[0] for g in grads], learning_rate, decayed)
+            for decayed, params, grads in pieces
+        ]
+        super().__init__(groups)
+        for group in groups:
+            for p, g in zip(group.parameters, group.gradients):
+                p.grad = g
+        self._optimizer = optimizer_class(
+            [{"params": group.parameters} for group in groups], lr=learning_rate
+        )
+
+    def update(self):
+        """See `StackOptimizer.update`."""
+        for ours, theirs in zip(self.param_groups, self._optimizer.param_groups):
+            theirs["lr"] = ours["lr"]
+            if self.decay and ours["decayed"]:
+                for p, g in zip(ours["params"], ours["gradients"]):
+                    g.add_(p, alpha=self.decay)
+        self._optimizer.step()
+
+    def get_state(self):
+        """State of the wrapped optimiser."""
+        return deepcopy(self._optimizer.state_dict())
+
+    def set_state(self, state):
+        """Continue from what `get_state` returned."""
+        self._optimizer.load_state_dict(state)
+
+
+class TorchOptimizer(torch.optim.Optimizer):
+    """A ``torch.optim.Optimizer`` around one of the above, with the same ``param_groups``."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+        super().__init__([{"params": group["params"]} for group in optimizer.param_groups], {})
+        self.param_groups = optimizer.param_groups
+
+    def step(self, closure=None):
+        """Update the parameters from their gradients."""
+        self.optimizer.update()
