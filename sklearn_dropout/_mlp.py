@@ -8,6 +8,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import DropoutClassifier
+from ._docstrings import documented
 from ._module import perceptron
 from ._random import Use, distinct, generator, mask_bits
 from ._regressor import DropoutRegressor
@@ -144,9 +145,79 @@ class MLPFamily:
         )
 
 
+_FAMILY_TEXTS = {
+    "hidden_layer_sizes": "Units of each hidden layer.",
+    "dropout_rate": """Fraction of the hidden units dropped at each training step [1]_: one rate for
+        all hidden layers, or one for each (``[0, 0, 0.4]`` drops before the output only).""",
+    "spatial_type": "",
+    "spatial_dropout_rate": """Fraction of the groups of columns dropped as a whole, in [0, 1); see
+        `feature_groups`. Columns of a group carry the same information, so dropping one of them
+        alone regularises little.""",
+}
+
+
+@documented(
+    **_FAMILY_TEXTS,
+    stratified="stratified by class",
+    score="accuracy",
+    in_units="",
+    module_output="probabilities (of the second class only, where there are two)",
+)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
-    """Multilayer perceptron classifier with dropout."""
+    """Multilayer perceptron classifier with dropout.
+
+    :class:`sklearn.neural_network.MLPClassifier` with dropout on inputs, groups of inputs and
+    hidden layers: at each training step every unit is left out with a given probability, so that
+    no unit can rely on another one [1]_. Kept units are scaled up meanwhile, and at prediction
+    every unit takes part. The log-loss is minimised by stochastic gradient descent in float32.
+
+    Parameters
+    ----------
+    {parameters}
+
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, which multiply the sample weights. 'balanced' makes them inversely
+        proportional to the classes' frequencies.
+
+    feature_groups : int or array-like of shape (n_features,), default=None
+        Which columns `spatial_dropout_rate` drops together: each column alone (``None``), blocks
+        of that many consecutive columns (int), or columns with the same label (array).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for multilabel targets, the columns' numbers.
+
+    {attributes}
+
+    See Also
+    --------
+    DropoutMLPRegressor : The same network for numbers.
+    sklearn.neural_network.MLPClassifier : scikit-learn's own, without dropout.
+
+    Notes
+    -----
+    When a batch holds the whole training set, equal rows are merged and their weights added:
+    a row of weight k and k copies of it give the same network, bit for bit.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_dropout import DropoutMLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> clf = DropoutMLPClassifier((32, 16), dropout_rate=[0, 0.2], batch_size=16, random_state=0)
+    >>> clf.fit(X_train, y_train).score(X_test, y_test)
+    0.97...
+    >>> clf.predict(X_test[:3])
+    array([2, 1, 0])
+    """
 
     _parameter_constraints = {
         **DropoutClassifier._parameter_constraints,
@@ -154,9 +225,63 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
     }
 
 
+@documented(
+    **_FAMILY_TEXTS,
+    stratified="not stratified",
+    score="the coefficient of determination",
+    in_units=", answering in the units of `y`",
+    module_output="targets in the units of `y`",
+)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
-    """Multilayer perceptron regressor with dropout."""
+    """Multilayer perceptron regressor with dropout.
+
+    :class:`sklearn.neural_network.MLPRegressor` with dropout on inputs, groups of inputs and
+    hidden layers [1]_. Targets are standardised inside `fit` and answers are in their units, so
+    learning rate and penalty mean the same whatever the scale of `y`.
+
+    Parameters
+    ----------
+    {parameters}
+
+    loss : {'squared_error', 'absolute_error', 'huber', 'poisson'}, default='squared_error'
+        Loss in standard units of `y`: half the squared error, the absolute error, Huber's loss
+        with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
+        output (`y` is then divided by its mean).
+
+    feature_groups : int or array-like of shape (n_features,), default=None
+        Which columns `spatial_dropout_rate` drops together: each column alone (``None``), blocks
+        of that many consecutive columns (int), or columns with the same label (array).
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    DropoutMLPClassifier : The same network for classes.
+    sklearn.neural_network.MLPRegressor : scikit-learn's own, without dropout.
+
+    Notes
+    -----
+    When a batch holds the whole training set, equal rows are merged and their weights added:
+    a row of weight k and k copies of it give the same network, bit for bit.
+
+    References
+    ----------
+    {references}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_dropout import DropoutMLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> reg = DropoutMLPRegressor((50,), dropout_rate=0.1, random_state=0)
+    >>> reg.fit(X_train, y_train).score(X_test, y_test)
+    0.3...
+    """
 
     _parameter_constraints = {
         **DropoutRegressor._parameter_constraints,

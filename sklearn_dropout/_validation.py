@@ -42,7 +42,7 @@ def check_hidden_layer_sizes(sizes):
         return ()
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or (sizes <= 0).any():
         raise ValueError(
-            f"hidden_layer_sizes must be > 0, one whole number for each layer, got {sizes.tolist()}."
+            f"hidden_layer_sizes must be > 0, a whole number for each layer, got {sizes.tolist()}."
         )
     return tuple(int(size) for size in sizes)
 

@@ -1,0 +1,205 @@
+"""Docstring sections that all estimators share, written once."""
+
+import inspect
+from textwrap import indent
+
+_PARAMETERS = """
+hidden_layer_sizes : int or array-like of int, default=(100,)
+    {hidden_layer_sizes}
+
+activation : {{'identity', 'logistic', 'tanh', 'relu', 'elu', 'selu', 'gelu', 'silu'}}, \
+default='relu'
+    Activation function of the hidden units.
+
+dropout_rate : float or array-like of float, default=0.2
+    {dropout_rate} It is the fraction *dropped*, in [0, 1); where a paper gives the fraction
+    retained, pass one minus that. Raising it narrows the gap between training and test score,
+    slows learning down and in the end underfits; 0.2 to 0.5 is usual for wide layers.
+
+input_dropout_rate : float, default=0.0
+    Fraction of the inputs dropped, each on its own, in [0, 1). Usually less than 0.2.
+
+spatial_dropout_rate : float{spatial_type}, default=0.0
+    {spatial_dropout_rate}
+
+max_norm : float, default=None
+    Upper bound on the L2 norm of each hidden unit's incoming weights, applied after every step
+    [1]_ (section 5.1). Values of 3 or 4 go with dropout and a large learning rate. ``None`` for
+    no bound.
+
+weight_init : {{'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'normal', \
+'uniform'}}, default='glorot_uniform'
+    Distribution of the initial weights. 'normal' has a standard deviation of 0.05, 'uniform'
+    reaches from -0.05 to 0.05, as in Keras.
+
+solver : {{'adam', 'adamw', 'sgd'}} or subclass of torch.optim.Optimizer, default='adam'
+    How weights are updated. A class is made with ``lr=learning_rate_init`` and its own defaults.
+
+alpha : float, default=0.0001
+    Strength of the L2 penalty, divided by the sample weight of the batch when added to the loss,
+    as in scikit-learn's MLP. For 'adamw' it is the decoupled weight decay.
+
+batch_size : int or 'auto', default='auto'
+    Rows in a batch; 'auto' is ``min(200, n_samples)``.
+
+learning_rate : {{'constant', 'invscaling', 'adaptive'}}, default='constant'
+    Schedule of the learning rate, for ``solver='sgd'`` only. 'invscaling' divides
+    `learning_rate_init` by ``(rows seen + 1) ** power_t`` after each epoch. 'adaptive' divides the
+    rate by 5 each time `n_iter_no_change` epochs bring no gain of `tol` in the training loss (in
+    the validation score with `early_stopping`).
+
+learning_rate_init : float, default=0.001
+    Initial learning rate. Networks with much dropout tolerate, and may need, a larger one.
+
+power_t : float, default=0.5
+    Exponent of ``learning_rate='invscaling'``.
+
+max_iter : int, default=200
+    Epochs. Without early stopping every one of them runs, since a training loss full of dropout
+    noise is no signal to stop; nothing warns of non-convergence.
+
+shuffle : bool, default=True
+    Whether to shuffle the rows in each epoch.
+
+random_state : int, RandomState instance or None, default=None
+    Determines weights, batches, masks and the validation split. With an int, repeated fits give
+    the same bits. With ``None`` every fit is different, and NumPy's global generator is left
+    alone.
+
+tol : float, default=0.0001
+    Smallest gain in the validation score that early stopping counts as one.
+
+verbose : bool or int, default=False
+    Whether to show a progress bar with the time left.
+
+warm_start : bool, default=False
+    Whether `fit` goes on from the weights of the last call.
+
+momentum : float, default=0.9
+    Momentum of ``solver='sgd'``, in [0, 1].
+
+nesterovs_momentum : bool, default=True
+    Whether that momentum is Nesterov's.
+
+early_stopping : bool, default=False
+    Whether to stop when `n_iter_no_change` epochs in a row bring no gain of `tol` in the
+    validation score, and to go back to the weights of the best epoch. The validation set is
+    ``X_val, y_val`` of `fit`, else a random `validation_fraction` of the training rows.
+
+validation_fraction : float, default=0.1
+    Part of the rows that early stopping holds out, in (0, 1); {stratified}.
+
+beta_1 : float, default=0.9
+    Decay rate of Adam's first moment, in [0, 1).
+
+beta_2 : float, default=0.999
+    Decay rate of Adam's second moment, in [0, 1).
+
+epsilon : float, default=1e-08
+    Number in Adam's denominator that keeps it from zero.
+
+n_iter_no_change : int or numpy.inf, default=10
+    Epochs without a gain that early stopping tolerates.
+
+scoring : str, callable or None, default=None
+    Score recorded after each epoch with dropout off, as for :func:`sklearn.metrics.check_scoring`.
+    ``None`` is {score} where there is a validation set, and nothing where there is none.
+
+callbacks : list of skorch callbacks, default=None
+    Called during training; used as they are, not copied. They see the network in training as
+    ``net.module_``, and targets as the network does.
+
+device : str or torch.device, default='cpu'
+    Where to train. 'auto' takes an accelerator where there is one.
+"""
+
+_ATTRIBUTES = """
+n_features_in_ : int
+    Number of columns of `X`.
+
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, where all are strings.
+
+n_outputs_ : int
+    Number of outputs of the network.
+
+n_iter_ : int
+    Epochs of the last call of `fit`.
+
+t_ : int
+    Training rows seen, counted again in each epoch.
+
+n_layers_ : int
+    Number of layers, input and output included.
+
+out_activation_ : str
+    Output function of the network.
+
+loss_ : float
+    Training loss of the last epoch: its mean over batches with dropout on, L2 penalty included.
+
+best_loss_ : float or None
+    Smallest training loss; ``None`` with early stopping.
+
+loss_curve_ : list of float
+    Training loss of each epoch.
+
+validation_scores_ : list of float or None
+    Validation score of each epoch, where there is a validation set.
+
+best_validation_score_ : float or None
+    The best of them.
+
+coefs_ : list of ndarray of shape (n_in, n_out)
+    Weights of each layer{in_units}.
+
+intercepts_ : list of ndarray of shape (n_out,)
+    Biases of each layer.
+
+history_ : skorch.history.History
+    One row for each epoch: ``train_loss`` and, where recorded, ``valid_loss``, ``train_score``
+    and ``valid_score``, and what callbacks record.
+
+net_ : skorch.NeuralNet
+    A skorch net around `module_`.
+
+module_ : torch.nn.Module
+    A plain module that computes the same predictions, its output of shape
+    (n_samples, n_outputs_): {module_output}. For ``state_dict``, export and surgery.
+"""
+
+_REFERENCES = """
+.. [1] Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., Salakhutdinov, R. (2014).
+   "Dropout: A simple way to prevent neural networks from overfitting." JMLR 15, 1929-1958.
+"""
+
+
+def documented(**texts):
+    """Fill ``{parameters}``, ``{attributes}`` and ``{references}`` of a class's docstring.
+
+    Parameters
+    ----------
+    **texts : str
+        What differs between the estimators.
+
+    Returns
+    -------
+    decorate : callable (cls) -> cls
+    """
+
+    def decorate(cls):
+        if cls.__doc__ is None:  # python -OO
+            return cls
+        doc = inspect.cleandoc(cls.__doc__)
+        filled = {key: inspect.cleandoc(text) for key, text in texts.items()}
+        filled = {key: indent(text, "    ").strip() for key, text in filled.items()}
+        for name, section in [
+            ("{parameters}", _PARAMETERS),
+            ("{attributes}", _ATTRIBUTES),
+            ("{references}", _REFERENCES),
+        ]:
+            doc = doc.replace(name, section.strip().format(**filled))
+        cls.__doc__ = doc
+        return cls
+
+    return decorate
