@@ -1,6 +1,7 @@
 """Dropout networks for scikit-learn."""
 
 from ._mlp import DropoutMLPClassifier, DropoutMLPRegressor
+from ._search import DropoutSearchCV
 
-__all__ = ["DropoutMLPClassifier", "DropoutMLPRegressor"]
+__all__ = ["DropoutMLPClassifier", "DropoutMLPRegressor", "DropoutSearchCV"]
 __version__ = "0.1.0"

@@ -1,6 +1,5 @@
 """What all estimators share: parameters, the way from `fit` to a network, fitted attributes."""
 
-from copy import copy
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral, Real
@@ -13,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.history import History
 
 from ._monitor import Monitor, SkorchNet, progress_bar
-from ._preparation import prepare
+from ._preparation import FitCall, prepare, taken_down
 from ._training import Trainer
-from ._validation import Interval, Options, StrOptions, as_array, fit_context
+from ._validation import Interval, Options, StrOptions, as_array
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import INITIALIZERS
 from .nn._losses import LOSSES
@@ -99,7 +98,6 @@ class DropoutNetwork(BaseEstimator):
         "device": [str, torch.device],
     }
 
-    @fit_context
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train the network from new weights (or from the last ones with ``warm_start``).
 
@@ -122,28 +120,32 @@ class DropoutNetwork(BaseEstimator):
         self : object
             The fitted estimator.
         """
-        validation = (X_val, y_val, sample_weight_val)
-        return self._learn(X, y, sample_weight, validation=validation)
+        return self._fit(FitCall(X, y, sample_weight, (X_val, y_val, sample_weight_val)))
 
-    def _learn(self, X, y, sample_weight, validation=(None, None, None), **options):
-        """Fit a copy of the estimator and take over what it has learned."""
-        learner = copy(self)
-        prepared = prepare(learner, X, y, sample_weight, validation, **options)
-        (outcome,) = learner._train([prepared])
-        if outcome.error:
-            raise ValueError(outcome.error)
-        learner._keep(prepared, outcome)
-        vars(self).clear()
-        vars(self).update(vars(learner))
+    def _fit(self, call):
+        """Carry out a call of `fit` or `partial_fit`, unless it is only to be taken down."""
+        if not taken_down(self, call):
+            prepared = self._prepare(call)
+            (outcome,) = prepared.learner._train([prepared])
+            prepared.finish(outcome)
         return self
 
-    def _train(self, prepared):
+    def _prepare(self, call, checked=None):
+        """Check everything, and describe the training that is to be done: see `prepare`."""
+        self._validate_params()
+        return prepare(self, call, checked)
+
+    def _train(self, prepared, progress=None, keep_interrupted=True):
         """Train the networks of several prepared fits as one stack.
 
         Parameters
         ----------
         prepared : list of Prepared
             Of estimators like this one that differ only in numbers that stack.
+        progress : callable (n_epochs, losses), default=None
+            Told how many network-epochs are done; by default a bar where `verbose` asks for one.
+        keep_interrupted : bool, default=True
+            Whether Ctrl-C ends training early, rather than being passed on.
 
         Returns
         -------
@@ -153,8 +155,11 @@ class DropoutNetwork(BaseEstimator):
         problems = [p.problem for p in prepared]
         network, dropout = self._build(prepared)
         watch = partial(Monitor, self) if self.callbacks else None
-        with progress_bar(self.verbose, recipe.max_iter * len(problems)) as progress:
-            trainer = Trainer(network, dropout, problems, recipe, watch, progress)
+        n_epochs = recipe.max_iter * len(problems)
+        with progress_bar(self.verbose and progress is None, n_epochs) as bar:
+            trainer = Trainer(
+                network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
+            )
             outcomes = trainer.run()
         if trainer.monitor is not None:
             prepared[0].history = trainer.monitor.net.history
@@ -180,7 +185,7 @@ class DropoutNetwork(BaseEstimator):
         self._curves = {name: past.get(name, []) + values for name, values in curves.items()}
         self._history = prepared.history
         self._parameters = (outcome.weights, outcome.biases)
-        self._optimizer_state = outcome.optimizer_state if prepared.partial else None
+        self._optimizer_state = outcome.optimizer_state if prepared.call.partial else None
         self.n_iter_ = n_iter
         self.t_ = problem.n_seen_before + n_iter * len(problem.train.rows)
         self.n_layers_ = len(outcome.weights) + 1

@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from torch.nn.functional import logsigmoid
 
 from ._base import DropoutNetwork
-from ._validation import StrOptions, as_array, fit_context
+from ._preparation import FitCall
+from ._validation import StrOptions, as_array
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -29,7 +30,6 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
     _stratifies = True
     _default_scoring = "accuracy"
 
-    @fit_context
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on the given rows, from where the last call left off.
 
@@ -50,7 +50,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         self : object
             The estimator after one more epoch.
         """
-        return self._learn(X, y, sample_weight, partial=True, classes=classes)
+        return self._fit(FitCall(X, y, sample_weight, partial=True, classes=classes))
 
     def _encode(self, y, continues, partial, classes):
         """Number of each row's class, or an indicator matrix; sets `classes_`."""

@@ -46,10 +46,16 @@ class MLPFamily:
         """Check what depends on the columns of `X`."""
         self._group_of_column = check_feature_groups(self.feature_groups, X.shape[1])
 
+    def _layer_sizes(self, train):
+        return (train.X.shape[1], *self._hidden(), train.targets.shape[1])
+
+    def _stack_key(self):
+        """What networks of a stack must have in common beside data and recipe."""
+        return self._hidden(), self.activation, self._group_of_column.tobytes()
+
     def _build(self, prepared):
         """The stack of networks of several prepared fits, and its dropout."""
-        train = prepared[0].problem.train
-        layer_sizes = (train.X.shape[1], *self._hidden(), train.targets.shape[1])
+        layer_sizes = self._layer_sizes(prepared[0].problem.train)
         network = StackedMLP(
             layer_sizes,
             len(prepared),
@@ -58,7 +64,7 @@ class MLPFamily:
             device=prepared[0].recipe.device,
         )
         for place, fit in enumerate(prepared):
-            network.load(place, *self._initial(fit, layer_sizes))
+            network.load(place, *fit.learner._initial(fit, layer_sizes))
         return network, self._make_dropout(network, prepared)
 
     def _initial(self, fit, layer_sizes):

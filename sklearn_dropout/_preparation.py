@@ -1,5 +1,8 @@
 """From the arguments of `fit` to a problem that the training loop can solve."""
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +18,67 @@ _AUTO_BATCH_SIZE = 200
 
 
 @dataclass
+class FitCall:
+    """The arguments of a call of `fit` or `partial_fit`.
+
+    Attributes
+    ----------
+    X, y, sample_weight : as in `fit`
+    validation : tuple (X_val, y_val, sample_weight_val)
+    partial : bool, default=False
+        Whether this is `partial_fit`: one epoch that goes on where the last call left off.
+    classes : array-like, default=None
+        For the first call of `partial_fit`.
+    """
+
+    X: object
+    y: object
+    sample_weight: object = None
+    validation: tuple = (None, None, None)
+    partial: bool = False
+    classes: object = None
+
+
+_notebook = ContextVar("sklearn_dropout_fit_calls", default=None)
+
+
+@contextmanager
+def fit_calls_taken_down():
+    """Inside, calls of `fit` are only taken down: what a pipeline gives its last step, say.
+
+    Yields
+    ------
+    calls : list of pairs (estimator, FitCall)
+    """
+    calls = []
+    token = _notebook.set(calls)
+    try:
+        yield calls
+    finally:
+        _notebook.reset(token)
+
+
+def taken_down(estimator, call):
+    """Note a call inside `fit_calls_taken_down`; False elsewhere."""
+    calls = _notebook.get()
+    if calls is None:
+        return False
+    calls.append((estimator, call))
+    return True
+
+
+@dataclass
 class Prepared:
     """A fit that is ready to run.
 
     Attributes
     ----------
+    estimator : DropoutNetwork
+        Untouched until `finish`.
+    learner : DropoutNetwork
+        Its shallow copy, which holds what is learned from the data alone (classes, scales).
+    call : FitCall
+    checked : Checked
     problem : Problem
     recipe : Recipe
     rates : dict of ndarrays
@@ -28,72 +87,124 @@ class Prepared:
         Key of ``nn._losses.LOSSES``.
     parameters : (weights, biases) or None
         To start from; ``None`` draws new ones.
-    partial, continues : bool
-        Whether this is one epoch of `partial_fit`; whether it goes on from an earlier call.
     history : skorch History, default=None
         Filled by callbacks.
     """
 
+    estimator: object
+    learner: object
+    call: FitCall
+    checked: object
     problem: Problem
     recipe: Recipe
     rates: dict
     loss: str
     parameters: tuple | None
-    partial: bool
-    continues: bool
     history: object = None
 
+    @property
+    def continues(self):
+        """Whether the fit goes on from an earlier call."""
+        return self.parameters is not None
 
-def prepare(estimator, X, y, sample_weight, validation, *, partial=False, classes=None):
+    def finish(self, outcome):
+        """Hand what was learned over to the estimator; a failed run raises and changes nothing."""
+        if outcome.error:
+            raise ValueError(outcome.error)
+        self.learner._keep(self, outcome)
+        vars(self.estimator).clear()
+        vars(self.estimator).update(vars(self.learner))
+
+
+@dataclass
+class Checked:
+    """The data of a call, checked, and what is learned from them whatever the parameters.
+
+    Attributes
+    ----------
+    X, y, weight : as `Sample` has them, before rows are chosen
+    learned : dict
+        Attributes of the learner.
+    """
+
+    X: object
+    y: np.ndarray
+    weight: np.ndarray | None
+    learned: dict
+
+
+def check_data(learner, call, continues):
+    """Check and encode the data of a call; sets attributes of `learner`.
+
+    Returns
+    -------
+    checked : Checked
+    """
+    before = set(vars(learner))
+    X, y = learner._validate(call.X, call.y, reset=not continues)
+    y = learner._encode(y, continues, call.partial, call.classes)
+    learned = {name: value for name, value in vars(learner).items() if name not in before}
+    return Checked(X, y, check_weights(call.sample_weight, X), learned)
+
+
+def prepare(estimator, call, checked=None):
     """Check parameters and data, and make the problem of one network.
-
-    Writes what is learned from the data alone (classes, scales) to `estimator`.
 
     Parameters
     ----------
     estimator : DropoutNetwork
-    X, y, sample_weight : as in `fit`
-    validation : tuple (X_val, y_val, sample_weight_val)
-    partial : bool, default=False
-        One epoch that continues the last call.
-    classes : array-like, default=None
-        For the first call of `partial_fit`.
+        Not changed.
+    call : FitCall
+    checked : Checked, default=None
+        Of an earlier fit of the same call by an estimator of the same class, new as this one.
 
     Returns
     -------
     prepared : Prepared
     """
-    recipe = make_recipe(estimator, partial)
-    rates = estimator._rates()
-    check_arguments(estimator, validation, partial)
-    continues = (partial or estimator.warm_start) and estimator.__sklearn_is_fitted__()
-    X, y = estimator._validate(X, y, reset=not continues)
-    estimator._activation, estimator._dropout_rates = estimator.activation, rates
-    estimator._check_features(X)
-    y = estimator._encode(y, continues, partial, classes)
-    weight = check_weights(sample_weight, X)
-    weight = estimator._row_weights(weight, y, partial)
+    learner, partial = copy(estimator), call.partial
+    recipe = make_recipe(learner, partial)
+    rates = learner._rates()
+    check_arguments(learner, call)
+    continues = (partial or learner.warm_start) and learner.__sklearn_is_fitted__()
+    if checked is None:
+        checked = check_data(learner, call, continues)
+    else:
+        vars(learner).update(checked.learned)
+    X, y = checked.X, checked.y
+    learner._activation, learner._dropout_rates = learner.activation, rates
+    learner._check_features(X)
+    weight = learner._row_weights(checked.weight, y, partial)
     rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
     weight = None if weight is None else weight[rows]
     rows, weight = merge_equal_rows(X, y, rows, weight, recipe.batch_size)
-    seed = seed_from(estimator.random_state)
-    (X_val, y_val, _), held_out = validation, None
-    if recipe.early_stopping and X_val is None:
-        rows, weight, held_out = hold_out(estimator, y, rows, weight, seed)
-    estimator._fit_target(y[rows], weight, continues, partial)
+    seed = seed_from(learner.random_state)
+    held_out = None
+    if recipe.early_stopping and call.validation[0] is None:
+        rows, weight, held_out = hold_out(learner, y, rows, weight, seed)
+    learner._fit_target(y[rows], weight, continues, partial)
 
-    train = make_sample(estimator, X, y, rows, weight)
+    train = make_sample(learner, X, y, rows, weight)
     valid = None
     if held_out is not None:
-        valid = make_sample(estimator, X, y, *held_out)
-    elif X_val is not None:
-        X_val, y_val, *kept = validation_rows(estimator, *validation)
-        valid = make_sample(estimator, X_val, y_val, *kept)
-    return describe(estimator, recipe, rates, train, valid, seed, partial, continues)
+        valid = make_sample(learner, X, y, *held_out)
+    elif call.validation[0] is not None:
+        valid = make_sample(learner, *validation_rows(learner, *call.validation))
+    return Prepared(
+        estimator=estimator,
+        learner=learner,
+        call=call,
+        checked=checked,
+        problem=make_problem(learner, train, valid, seed, continues, partial),
+        recipe=recipe,
+        rates=rates,
+        loss=learner._loss_name(),
+        parameters=learner._parameters if continues else None,
+    )
 
 
-def describe(estimator, recipe, rates, train, valid, seed, partial, continues):
-    """Put the parts of a fit together: see `prepare`."""
+def make_problem(estimator, train, valid, seed, continues, partial):
+    """What the network is to learn, and the numbers in which networks of a stack may differ."""
     score, scorers = epoch_scores(estimator, train, valid)
     problem = Problem(
         train=train,
@@ -105,21 +216,11 @@ def describe(estimator, recipe, rates, train, valid, seed, partial, continues):
         score=score,
         scorers=scorers,
     )
-    parameters = None
     if continues:
-        parameters = estimator._parameters
         problem.n_epochs_before = len(estimator.loss_curve_)
         problem.n_seen_before = estimator.t_
         problem.optimizer_state = estimator._optimizer_state if partial else None
-    return Prepared(
-        problem=problem,
-        recipe=recipe,
-        rates=rates,
-        loss=estimator._loss_name(),
-        parameters=parameters,
-        partial=partial,
-        continues=continues,
-    )
+    return problem
 
 
 def make_recipe(estimator, partial):
@@ -145,15 +246,15 @@ def make_recipe(estimator, partial):
     )
 
 
-def check_arguments(estimator, validation, partial):
+def check_arguments(estimator, call):
     """Refuse arguments and parameters that do not go together."""
-    X_val, y_val, sample_weight_val = validation
+    X_val, y_val, sample_weight_val = call.validation
     if (X_val is None) != (y_val is None):
         given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
         raise ValueError(f"{given} is given but {missing} is None: pass both or neither.")
     if sample_weight_val is not None and X_val is None:
         raise ValueError("sample_weight_val is given but X_val is None: pass X_val and y_val too.")
-    if partial and estimator.early_stopping:
+    if call.partial and estimator.early_stopping:
         raise ValueError(
             "partial_fit does not support early_stopping=True: a single epoch has nothing to stop."
         )
@@ -190,7 +291,7 @@ def hold_out(estimator, y, rows, weight, seed):
 
 
 def validation_rows(estimator, X_val, y_val, sample_weight_val):
-    """Check a validation set: X, y, and the rows that have a weight with their weights."""
+    """Check a validation set: X, y, the rows that have a weight, and their weights."""
     X_val, y_val = estimator._validate(X_val, y_val, reset=False)
     y_val = estimator._encode_more(y_val, "y_val")
     weight = check_weights(sample_weight_val, X_val, "sample_weight_val")

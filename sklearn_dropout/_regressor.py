@@ -7,7 +7,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from ._base import DropoutNetwork
-from ._validation import StrOptions, fit_context
+from ._preparation import FitCall
+from ._validation import StrOptions
 from .nn._losses import OUT_ACTIVATIONS
 
 
@@ -25,7 +26,6 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     _stratifies = False
     _default_scoring = "r2"
 
-    @fit_context
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch on the given rows, from where the last call left off.
 
@@ -45,32 +45,26 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         self : object
             The estimator after one more epoch.
         """
-        return self._learn(X, y, sample_weight, partial=True)
+        return self._fit(FitCall(X, y, sample_weight, partial=True))
 
     def _encode(self, y, continues, partial, classes):
         """Targets as float64 of shape (n_samples, n_outputs)."""
         if continues:
             return self._encode_more(y, "y")
-        return self._as_columns(y, "y")
+        return self._as_columns(y)
 
     def _encode_more(self, y, name):
         """Like `_encode`, for the number of outputs there is."""
-        y = self._as_columns(y, name)
+        y = self._as_columns(y)
         n_outputs = len(self._target_scale)
         if y.shape[1] != n_outputs:
             raise ValueError(f"{name} has {y.shape[1]} outputs, but {n_outputs} were fitted.")
         return y
 
-    def _as_columns(self, y, name):
+    def _as_columns(self, y):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(
-                f"{name} has negative values (the smallest is {y.min()}), which loss='poisson' "
-                "cannot have. Use loss='squared_error'."
-            )
-        return y
+        return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
     def _row_weights(self, weight, y, partial):
         return weight
@@ -81,8 +75,10 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
             return
         mean = np.average(y, axis=0, weights=weight)
         if self.loss == "poisson":
-            if not mean.all():
-                raise ValueError("y is zero in every row: loss='poisson' needs some that are not.")
+            if not (mean > 0).all():
+                raise ValueError(
+                    f"y has a mean of {mean.min()}: loss='poisson' needs counts that are not all zero."
+                )
             self._target_location, self._target_scale = np.zeros_like(mean), mean
             return
         std = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
@@ -92,6 +88,11 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
 
     def _targets(self, y):
         """Targets in the network's units, and which of them each row has."""
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(
+                f"y has negative values (the smallest is {y.min()}), which loss='poisson' cannot "
+                "have. Use loss='squared_error'."
+            )
         standard = (y - self._target_location) / self._target_scale
         return standard.astype(np.float32), np.arange(len(y))
 

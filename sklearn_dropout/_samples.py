@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+# Data of different folds are put into one matrix below this many values.
+_POOLED_VALUES = 8_000_000
 # Inputs, targets and masks of a block of steps should stay in a core's cache together.
 _BLOCK_VALUES = 128_000
 
@@ -119,9 +121,8 @@ class StackedSample:
         self.n_networks = len(samples)
         self.n_rows = len(samples[0].rows)
         self.n_features = samples[0].X.shape[1]
-        self._matrices = {id(s.X): s.X for s in samples}
-        self._matrix_of_network = [id(s.X) for s in samples]
         self.rows = np.stack([s.rows for s in samples])
+        self._pools = self._pool([s.X for s in samples])
         tables, offsets, n_codes = {}, [], 0
         for s in samples:
             if id(s.targets) not in tables:
@@ -139,18 +140,34 @@ class StackedSample:
     def _tensor(self, array):
         return torch.as_tensor(array).to(self.device, self.dtype)
 
+    def _pool(self, matrices):
+        """Inputs of the networks: pairs (matrix, networks that read it).
+
+        Small matrices are put into one, and `rows` moved accordingly.
+        """
+        distinct, networks = {id(X): X for X in matrices}, {}
+        for network, X in enumerate(matrices):
+            networks.setdefault(id(X), []).append(network)
+        small = sum(X.shape[0] * X.shape[1] for X in distinct.values()) < _POOLED_VALUES
+        if len(distinct) > 1 and small and not any(map(sparse.issparse, matrices)):
+            start = 0
+            for key, X in distinct.items():
+                self.rows[networks[key]] += start
+                start += X.shape[0]
+            return [(np.concatenate(list(distinct.values())), range(len(matrices)))]
+        return [(X, networks[key]) for key, X in distinct.items()]
+
     def _gather(self, rows):
         """Inputs of each network: (n_networks, m) row numbers to (n_networks, m, n_features)."""
         x = np.empty((*rows.shape, self.n_features), dtype=np.float32)
-        for key, X in self._matrices.items():
-            here = [i for i, k in enumerate(self._matrix_of_network) if k == key]
+        for X, networks in self._pools:
             if sparse.issparse(X):
-                for i in here:
-                    X[rows[i]].toarray(out=x[i])
-            elif len(here) == self.n_networks:
+                for network in networks:
+                    X[rows[network]].toarray(out=x[network])
+            elif len(networks) == self.n_networks:
                 np.take(X, rows, axis=0, out=x, mode="clip")
             else:
-                x[here] = X[rows[here]]
+                x[networks] = X[rows[networks]]
         return self._tensor(torch.from_numpy(x))
 
     def order(self, positions=None):

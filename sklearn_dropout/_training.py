@@ -30,18 +30,21 @@ class Trainer:
     problems : list of Problem
         One for each network, all with the same number of rows.
     recipe : Recipe
-    watch : callable (trainer) -> Monitor, default=None
+    watch : callable (trainer) -> Monitor, or None
         Makes what is told of epochs and batches; one network only.
-    progress : callable (n_epochs, loss), default=None
+    progress : callable (n_epochs, losses), or None
         Told how many network-epochs are done.
+    keep_interrupted : bool
+        Whether Ctrl-C ends training early, rather than being passed on.
     """
 
-    def __init__(self, network, dropout, problems, recipe, watch=None, progress=None):
+    def __init__(self, network, dropout, problems, recipe, watch, progress, keep_interrupted):
         self.network = network
         self.dropout = dropout
         self.problems = problems
         self.recipe = recipe
         self.progress = progress
+        self.keep_interrupted = keep_interrupted
         self.batches = self._make_batches()
         self.evaluators = self._make_evaluators()
         self.penalty = L2Penalty(network, [p.alpha for p in problems], recipe.solver == "adamw")
@@ -103,6 +106,8 @@ class Trainer:
         except StopTraining:
             pass
         except KeyboardInterrupt:
+            if not self.keep_interrupted:
+                raise
             warnings.warn(
                 f"Training interrupted by user after {len(self.record)} epochs; "
                 "the estimator keeps what it has learned so far.",

@@ -5,14 +5,26 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import _fit_context
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection._validation import (
+    _insert_error_scores,
+    _score,
+    _warn_or_raise_about_fit_failures,
+)
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
 __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "_MultimetricScorer",
+    "_check_method_params",
+    "_insert_error_scores",
+    "_safe_split",
+    "_score",
+    "_warn_or_raise_about_fit_failures",
     "as_array",
     "check_device",
     "check_feature_groups",
@@ -20,11 +32,8 @@ __all__ = [
     "check_rates",
     "check_solver",
     "check_weights",
-    "fit_context",
     "merge_equal_rows",
 ]
-
-fit_context = _fit_context(prefer_skip_nested_validation=True)
 
 # Rows made dense at once when sparse rows are compared.
 _CHUNK_ROWS = 256
@@ -178,8 +187,8 @@ def merge_equal_rows(X, y, rows, weight, limit):
         for place, (row, x) in enumerate(zip(chunk, inputs), start):
             key = x.tobytes() + np.ascontiguousarray(y[row]).tobytes()
             kinds.setdefault(key, []).append(place)
-        if len(kinds) > limit:
-            return rows, weight
+            if len(kinds) > limit:
+                return rows, weight
     places = [kinds[key] for key in sorted(kinds)]
     merged = rows[[place[0] for place in places]]
     if weight is None and len(merged) == len(rows):

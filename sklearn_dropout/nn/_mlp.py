@@ -284,7 +284,7 @@ class StackedMLP:
         if self.n_networks == 1:
             torch.dot(self._flat_weights, self._flat_weights, out=out.view(()))
         else:
-            torch.stack([w.square().sum((1, 2)) for w in self.weights]).sum(0, out=out)
+            out.copy_(sum(weight.square().sum((1, 2)) for weight in self.weights))
 
     def add_penalty(self, decay):
         """Add the gradient of L2 penalties, ``decay * weights``, to the gradient.

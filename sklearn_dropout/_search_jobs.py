@@ -1,0 +1,283 @@
+"""The work of a search: candidates on folds, cut into chunks that train together."""
+
+import numbers
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from traceback import format_exc
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+
+from ._nesting import find_network, graft
+from ._preparation import fit_calls_taken_down
+from ._stacking import STACKABLE, stack_size, train_together
+from ._state import torch_threads
+from ._validation import (
+    _check_method_params,
+    _MultimetricScorer,
+    _safe_split,
+    _score,
+    check_hidden_layer_sizes,
+)
+
+# Training rows of different folds that a chunk may hold in memory at once.
+_CHUNK_VALUES = 100_000_000
+
+
+@dataclass
+class Task:
+    """One candidate on one fold.
+
+    Attributes
+    ----------
+    place : int
+        In the results.
+    params : dict
+        Of the candidate.
+    train, test : int ndarrays
+        Rows of the fold.
+    fold : int
+    """
+
+    place: int
+    params: dict
+    train: np.ndarray
+    test: np.ndarray
+    fold: int
+
+
+@dataclass
+class Running:
+    """A task on its way: a whole estimator and, where it can be stacked, its prepared fit."""
+
+    task: Task
+    whole: object
+    fit: object = None
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Template:
+    """What the candidates of a fold share when they differ in their network only.
+
+    Attributes
+    ----------
+    whole : estimator
+        Everything before the network fitted.
+    call : FitCall
+        What the network was given to fit.
+    checked : Checked or None
+        The data of that call as the first network has checked them.
+    """
+
+    whole: object
+    call: object
+    checked: object = None
+
+
+def split_params(params, prefix):
+    """Parameters of the network that a whole ends with, and those of the rest."""
+    inner = {}
+    outer = {}
+    for name, value in params.items():
+        last = name.removeprefix(prefix)
+        belongs = name.startswith(prefix) and "__" not in last
+        (inner if belongs else outer)[last if belongs else name] = value
+    return inner, outer
+
+
+@dataclass
+class Evaluation:
+    """Fits and scores chunks of tasks; what all chunks share, sent to every worker.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Cloned for every task.
+    X, y : data of the search
+    scorer : callable or _MultimetricScorer
+    fit_params, score_params : dict
+    return_train_score : bool
+    error_score : "raise" or number
+    one_thread : bool
+        Whether to keep PyTorch to one thread, for workers beside each other.
+    """
+
+    estimator: object
+    X: object
+    y: object
+    scorer: object
+    fit_params: dict
+    score_params: dict
+    return_train_score: bool
+    error_score: object
+    one_thread: bool = False
+    progress: object = field(default=None, repr=False)
+
+    def run(self, tasks):
+        """Fit and score the tasks of a chunk.
+
+        Returns
+        -------
+        results : list of pairs (place, dict)
+            Dicts as scikit-learn's search makes them.
+        """
+        if not self.one_thread:
+            return self._run(tasks)
+        with torch_threads(1):
+            return self._run(tasks)
+
+    def _run(self, tasks):
+        templates = {}
+        running = [self._start(task, templates) for task in tasks]
+        stacked = [r for r in running if r.fit is not None]
+        start = time.perf_counter()
+        for place, outcome in train_together([r.fit for r in stacked], self.progress):
+            self._guard(stacked[place], lambda r, outcome=outcome: r.fit.finish(outcome))
+        for r in stacked:
+            r.seconds += (time.perf_counter() - start) / len(stacked)
+        return [(r.task.place, self._result(r)) for r in running]
+
+    def _guard(self, running, action):
+        """Do something to a task; note the error, or raise it where `error_score` says so."""
+        start = time.perf_counter()
+        try:
+            action(running)
+        except Exception:
+            if self.error_score == "raise":
+                raise
+            running.error = format_exc()
+            running.fit = None
+        running.seconds += time.perf_counter() - start
+
+    def _start(self, task, templates):
+        whole = clone(self.estimator).set_params(**clone(task.params, safe=False))
+        running = Running(task, whole)
+        self._guard(running, lambda r: self._prepare(r, templates))
+        return running
+
+    def _prepare(self, running, templates):
+        """Prepare the fit of a network, or fit anything else at once."""
+        task, whole = running.task, running.whole
+        network, prefix = find_network(whole)
+        if network is None:
+            self._fit(whole, task)
+            return
+        key = task.fold, joblib.hash(split_params(task.params, prefix)[1])
+        if key not in templates:
+            with fit_calls_taken_down() as calls:
+                self._fit(whole, task)
+            ((network, call),) = calls
+            templates[key] = Template(whole, call)
+        else:
+            running.whole = graft(templates[key].whole, network)
+        template = templates[key]
+        running.fit = network._prepare(template.call, template.checked)
+        template.checked = running.fit.checked
+
+    def _fit(self, whole, task):
+        X, y = _safe_split(whole, self.X, self.y, task.train)
+        params = _check_method_params(self.X, params=self.fit_params, indices=task.train)
+        if y is None:
+            whole.fit(X, **params)
+        else:
+            whole.fit(X, y, **params)
+
+    def _result(self, running):
+        """Score a task that has been fitted."""
+        task, start = running.task, time.perf_counter()
+        result = {
+            "fit_error": running.error,
+            "n_test_samples": len(task.test),
+            "fit_time": running.seconds,
+        }
+        parts = {"test_scores": task.test}
+        if self.return_train_score:
+            parts["train_scores"] = task.train
+        for name, rows in parts.items():
+            result[name] = self._score(running, rows)
+            if name == "test_scores":
+                result["score_time"] = time.perf_counter() - start
+        return result
+
+    def _score(self, running, rows):
+        if running.error is not None:
+            if isinstance(self.scorer, _MultimetricScorer):
+                return dict.fromkeys(self.scorer._scorers, self.error_score)
+            return self.error_score
+        X, y = _safe_split(running.whole, self.X, self.y, rows, running.task.train)
+        params = _check_method_params(self.X, params=self.score_params, indices=rows)
+        return _score(running.whole, X, y, self.scorer, params, self.error_score)
+
+
+def make_chunks(estimator, tasks, shape, n_workers):
+    """Cut the tasks of a search into chunks for workers.
+
+    Tasks that may share a stack stay together, as many as a stack holds; with several workers
+    each gets a part of a stack that would else go to one.
+
+    Parameters
+    ----------
+    estimator : estimator
+    tasks : list of Task
+    shape : tuple (n_samples, n_features)
+    n_workers : int
+
+    Returns
+    -------
+    chunks : list of lists of Task
+    """
+    groups = defaultdict(list)
+    sizes = {}
+    max_folds = max(1, _CHUNK_VALUES // max(1, shape[0] * shape[1]))
+    for task in tasks:
+        key, size = _group(estimator, task, shape[1])
+        groups[key].append(task)
+        sizes[key] = size
+    chunks = []
+    for key, group in groups.items():
+        group.sort(key=lambda task: task.fold)  # so that few chunks need the same preprocessing
+        size = min(sizes[key], -(-len(group) // n_workers))
+        chunks += _cut(group, size, max_folds)
+    return chunks
+
+
+def _cut(tasks, size, max_folds):
+    """Pieces of at most `size` tasks and `max_folds` folds, from tasks in the order of folds."""
+    pieces, folds = [], set()
+    for task in tasks:
+        folds.add(task.fold)
+        if not pieces or len(pieces[-1]) == size or len(folds) > max_folds:
+            pieces.append([])
+            folds = {task.fold}
+        pieces[-1].append(task)
+    return pieces
+
+
+def _group(estimator, task, n_features):
+    """What tasks of a chunk must have in common, and how many of them make a stack."""
+    network, prefix = find_network(estimator)
+    if network is None:
+        return task.place, 1
+    inner, outer = split_params(task.params, prefix)
+    values = {**network.get_params(deep=False), **inner}
+    kind = joblib.hash((outer, {k: v for k, v in inner.items() if k not in STACKABLE}))
+    try:
+        hidden = check_hidden_layer_sizes(values["hidden_layer_sizes"])
+    except (TypeError, ValueError):  # said when the candidate is prepared
+        return task.place, 1
+    n_rows = 200 if values["batch_size"] == "auto" else values["batch_size"]
+    n_rows = min(n_rows, len(task.train))
+    return (kind, len(task.train)), stack_size(n_rows, (n_features, *hidden, 1))
+
+
+def network_epochs(estimator, task):
+    """Epochs that a task trains at the most; 1 for what is not of this package."""
+    network, prefix = find_network(estimator)
+    if network is None:
+        return 1
+    epochs = split_params(task.params, prefix)[0].get("max_iter", network.max_iter)
+    return epochs if isinstance(epochs, numbers.Integral) else 1
