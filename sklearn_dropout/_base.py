@@ -184,7 +184,10 @@ class DropoutNetwork(BaseEstimator):
         past = self._curves if prepared.continues else {}
         self._curves = {name: past.get(name, []) + values for name, values in curves.items()}
         self._history = prepared.history
-        self._parameters = (outcome.weights, outcome.biases)
+        self._parameters = tuple(
+            [array.astype(prepared.dtype, copy=False) for array in part]
+            for part in (outcome.weights, outcome.biases)
+        )
         self._optimizer_state = outcome.optimizer_state if prepared.call.partial else None
         self.n_iter_ = n_iter
         self.t_ = problem.n_seen_before + n_iter * len(problem.train.rows)

@@ -12,8 +12,9 @@ default='relu'
     Activation function of the hidden units.
 
 dropout_rate : float or array-like of float, default=0.2
-    {dropout_rate} It is the fraction *dropped*, in [0, 1); where a paper gives the fraction
-    retained, pass one minus that. Raising it narrows the gap between training and test score,
+    {dropout_rate}
+    It is the fraction *dropped*, in [0, 1); where a paper gives the fraction retained, pass one
+    minus that. Raising it narrows the gap between training and test score,
     slows learning down and in the end underfits; 0.2 to 0.5 is usual for wide layers.
 
 input_dropout_rate : float, default=0.0
@@ -103,7 +104,7 @@ n_iter_no_change : int or numpy.inf, default=10
 
 scoring : str, callable or None, default=None
     Score recorded after each epoch with dropout off, as for :func:`sklearn.metrics.check_scoring`.
-    ``None`` is {score} where there is a validation set, and nothing where there is none.
+    Where there is a validation set, ``None`` means {score}; else it means none.
 
 callbacks : list of skorch callbacks, default=None
     Called during training; used as they are, not copied. They see the network in training as

@@ -12,6 +12,7 @@ from ._docstrings import documented
 from ._module import perceptron
 from ._random import Use, distinct, generator, mask_bits
 from ._regressor import DropoutRegressor
+from ._state import threads_for, torch_threads
 from ._tensors import as_tensor, rows_as_tensor
 from ._validation import Interval, check_feature_groups, check_hidden_layer_sizes, check_rates
 from .nn._activations import ACTIVATIONS
@@ -118,7 +119,9 @@ class MLPFamily:
         )
         activation = ACTIVATIONS[self._activation]
         n_rows = max(1, _CHUNK_VALUES // max(weight.shape[1] for weight in weights))
-        with torch.inference_mode():
+        n_weights = sum(weight.numel() for weight in weights)
+        threads = threads_for(min(n_rows, X.shape[0]) * n_weights)
+        with torch_threads(threads), torch.inference_mode():
             parts = [
                 forward(rows_as_tensor(X, start, start + n_rows), weights, biases, activation)
                 for start in range(0, X.shape[0], n_rows)
@@ -135,8 +138,8 @@ class MLPFamily:
         """
         check_is_fitted(self)
         return self._layers(
-            [torch.from_numpy(array.copy()) for array in self.coefs_],
-            [torch.from_numpy(array.copy()) for array in self.intercepts_],
+            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
+            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
             self.out_activation_,
         )
 

@@ -12,7 +12,13 @@ from ._problem import Problem, Recipe
 from ._random import Use, bits, seed_from
 from ._samples import Sample
 from ._scoring import epoch_scores
-from ._validation import check_device, check_solver, check_weights, merge_equal_rows
+from ._validation import (
+    check_device,
+    check_solver,
+    check_weights,
+    merge_equal_rows,
+    precision,
+)
 
 _AUTO_BATCH_SIZE = 200
 
@@ -87,6 +93,9 @@ class Prepared:
         Key of ``nn._losses.LOSSES``.
     parameters : (weights, biases) or None
         To start from; ``None`` draws new ones.
+    dtype : dtype
+        In which the weights are kept: that of the data as given, so that predicting data like
+        them converts nothing.
     history : skorch History, default=None
         Filled by callbacks.
     """
@@ -100,6 +109,7 @@ class Prepared:
     rates: dict
     loss: str
     parameters: tuple | None
+    dtype: type
     history: object = None
 
     @property
@@ -200,6 +210,7 @@ def prepare(estimator, call, checked=None):
         rates=rates,
         loss=learner._loss_name(),
         parameters=learner._parameters if continues else None,
+        dtype=precision(call.X),
     )
 
 

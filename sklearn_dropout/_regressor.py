@@ -77,7 +77,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         if self.loss == "poisson":
             if not (mean > 0).all():
                 raise ValueError(
-                    f"y has a mean of {mean.min()}: loss='poisson' needs counts that are not all zero."
+                    f"y has a mean of {mean.min()}: loss='poisson' needs a mean above 0."
                 )
             self._target_location, self._target_scale = np.zeros_like(mean), mean
             return
@@ -118,8 +118,8 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         else:
             bias = self.intercepts_[-1] * self._target_scale + self._target_location
             weight = self.coefs_[-1] * self._target_scale
-            self.coefs_[-1] = weight.astype(np.float32)
-        self.intercepts_[-1] = bias.astype(np.float32)
+            self.coefs_[-1] = weight.astype(self.coefs_[-1].dtype)
+        self.intercepts_[-1] = bias.astype(self.intercepts_[-1].dtype)
 
     def predict(self, X):
         """Predict the targets, with dropout off.

@@ -4,6 +4,15 @@ from contextlib import contextmanager
 
 import torch
 
+# Fewer multiplications than this are over before a second thread has woken up, and if another
+# process has the core, every step waits for it.
+_PARALLEL_WORK = 2e7
+
+
+def threads_for(n_multiplications):
+    """Number of threads for a step of the given size: those there are, or one."""
+    return torch.get_num_threads() if n_multiplications > _PARALLEL_WORK else 1
+
 
 @contextmanager
 def torch_threads(n_threads):

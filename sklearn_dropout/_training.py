@@ -12,10 +12,7 @@ from ._problem import Outcome
 from ._random import Use, distinct, generator
 from ._samples import Batches, StackedSample
 from ._schedule import L2Penalty, LearningRate, Plateau, make_optimizer
-from ._state import DenormalFlush, torch_threads
-
-# A step with fewer multiplications than this is over before a second thread has woken up.
-_PARALLEL_STEP = 2e7
+from ._state import DenormalFlush, threads_for, torch_threads
 
 
 class Trainer:
@@ -90,7 +87,8 @@ class Trainer:
         """
         # Callbacks may want tensors that autograd accepts.
         gradients = torch.inference_mode if self.monitor is None else torch.no_grad
-        with torch_threads(self._n_threads()), gradients():
+        work = self.batches.batch_size * self.network.n_weights
+        with torch_threads(threads_for(work)), gradients():
             if self.monitor is not None:
                 self.monitor.train_begin()
             self._run_epochs()
@@ -113,11 +111,6 @@ class Trainer:
                 "the estimator keeps what it has learned so far.",
                 stacklevel=2,
             )
-
-    def _n_threads(self):
-        n_weights = sum(weight.numel() for weight in self.network.weights)
-        long = self.batches.batch_size * n_weights > _PARALLEL_STEP
-        return torch.get_num_threads() if long else 1
 
     def _n_epochs_ahead(self):
         """How many epochs to train at once: one, if anything is to be decided after each."""

@@ -33,6 +33,7 @@ __all__ = [
     "check_solver",
     "check_weights",
     "merge_equal_rows",
+    "precision",
 ]
 
 # Rows made dense at once when sparse rows are compared.
@@ -42,6 +43,14 @@ _CHUNK_ROWS = 256
 def as_array(data):
     """Torch tensors as NumPy arrays, from any device and without gradient; the rest as it is."""
     return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+
+
+def precision(X):
+    """The dtype in which answers about data like `X` are given: float32 or float64."""
+    X = as_array(X)
+    if hasattr(X, "dtypes") and all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
+        return np.float32 if all(dtype == np.float32 for dtype in X.dtypes) else np.float64
+    return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
 
 def check_hidden_layer_sizes(sizes):

@@ -105,6 +105,11 @@ class FeatureGroupDropout(_Dropout):
 
     def forward(self, x):
         """Drop groups of the columns of a tensor of shape (..., n_features)."""
+        if x.shape[-1] != len(self.groups):
+            raise ValueError(
+                f"x has {x.shape[-1]} columns, but groups has {len(self.groups)} labels. "
+                "Give one label for each column."
+            )
         if not self.training or self.rate == 0:
             return x
         n_groups = int(self.groups.max()) + 1

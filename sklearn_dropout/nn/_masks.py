@@ -39,8 +39,8 @@ def random_lanes(n_lanes, source, device="cpu"):
     n_lanes : int
         How many; rounded up to a multiple of four, one 64-bit word.
     source : numpy.random.BitGenerator, torch.Generator or None
-        ``None`` is PyTorch's global generator. A ``BitGenerator`` costs half of what a
-        ``torch.Generator`` costs on the CPU.
+        ``None`` is PyTorch's global generator. A ``BitGenerator`` of 64-bit words (any but
+        MT19937) costs half of what a ``torch.Generator`` costs on the CPU.
     device : torch device, default="cpu"
         Where to draw, with a torch source.
 

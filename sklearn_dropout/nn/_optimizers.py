@@ -7,6 +7,7 @@ second, and the hooks around each ``step`` cost as much as the update of a small
 
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import chain, groupby
 
 import torch
@@ -55,7 +56,8 @@ def _fused_adam(decoupled):
     kernel = getattr(torch, "_fused_adamw_" if decoupled else "_fused_adam_", None)
     if kernel is not None:
         return kernel
-    public = torch.optim.adamw.adamw if decoupled else torch.optim.adam.adam
+    name = "adamw" if decoupled else "adam"  # torch.optim itself hides its modules
+    public = getattr(import_module(f"torch.optim.{name}"), name)
 
     def update(params, grads, means, squares, maxima, steps, **options):
         # The public function counts the step itself.
