@@ -122,6 +122,8 @@ class L2Penalty:
         self.alphas = np.asarray(alphas, dtype=float)
         self.decoupled = decoupled
         self._equal = bool((self.alphas == self.alphas[0]).all())
+        if decoupled and not self._equal:
+            raise ValueError("AdamW has one decay for a whole stack.")
         self._in_loss = bool(self.alphas.any()) and not decoupled
         small = network.n_weights < _SMALL_NETWORK or not self.alphas.any()
         self.in_gradient = not decoupled and (small or not self._equal)

@@ -101,7 +101,13 @@ class FeatureGroupDropout(_Dropout):
 
     def __init__(self, rate, groups, generator=None):
         super().__init__(rate, generator)
-        self.register_buffer("groups", torch.as_tensor(groups, dtype=torch.int64))
+        groups = torch.as_tensor(groups)
+        if groups.dim() != 1 or groups.is_floating_point() or bool((groups < 0).any()):
+            raise ValueError(
+                f"groups={groups.tolist()!r} must be one whole number >= 0 for each column."
+            )
+        self.n_groups = int(groups.max()) + 1
+        self.register_buffer("groups", groups.to(torch.int64))
 
     def forward(self, x):
         """Drop groups of the columns of a tensor of shape (..., n_features)."""
@@ -112,8 +118,7 @@ class FeatureGroupDropout(_Dropout):
             )
         if not self.training or self.rate == 0:
             return x
-        n_groups = int(self.groups.max()) + 1
-        return x * self._mask((*x.shape[:-1], n_groups), x)[..., self.groups]
+        return x * self._mask((*x.shape[:-1], self.n_groups), x)[..., self.groups]
 
 
 class Exp(nn.Module):

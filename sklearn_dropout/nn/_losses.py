@@ -2,7 +2,8 @@
 
 Every loss is a function of the last layer's sums `z`, before the output function, because the
 derivative is then exact where the output function saturates. Values and targets have shape
-(..., n_rows, n_outputs); the loss of a row is the sum over its outputs.
+(..., n_rows, n_outputs); the loss of a row is the sum over its outputs. Targets of ``log_loss``
+sum to one.
 """
 
 from collections.abc import Callable

@@ -49,11 +49,12 @@ def random_lanes(n_lanes, source, device="cpu"):
     lanes : int16 tensor of shape (4 * ceil(n_lanes / 4),)
     """
     n_words = -(-n_lanes // 4)
-    if isinstance(source, np.random.BitGenerator):
+    if isinstance(source, np.random.BitGenerator) and n_words:
         words = torch.from_numpy(source.random_raw(n_words).view(np.int64))
     else:
         words = torch.empty(n_words, dtype=torch.int64, device=device)
-        words.random_(-(2**63), None, generator=source)
+        if n_words:
+            words.random_(-(2**63), None, generator=source)
     return words.view(torch.int16)
 
 
@@ -89,7 +90,7 @@ class MaskSource:
 
     def __init__(self, rates, widths, n_rows, streams, stream_of_network, device="cpu"):
         rates = np.asarray(rates, dtype=np.float64)
-        self.drops = (rates > 0).any(axis=0).tolist()
+        self.drops = (dropped_levels(rates) > 0).any(axis=0).tolist()
         self.streams = streams
         self.stream_of_network = stream_of_network
         self.device = device
@@ -122,7 +123,7 @@ class MaskSource:
             return [None] * len(self.drops)
         per_step = sum(self._sizes)
         lanes = [random_lanes(n_steps * per_step, s, self.device) for s in self.streams]
-        if len(self._lowest_kept) == 1:
+        if len(lanes) == len(self._lowest_kept) == 1:
             lanes = lanes[0].view(n_steps, 1, per_step)
         else:
             lanes = torch.stack(lanes).view(-1, n_steps, per_step).transpose(0, 1)

@@ -49,11 +49,11 @@ class _Buffers:
 
     Attributes
     ----------
-    sums, active, dropped, deltas : lists of tensors of shape (n_networks, n_rows, n_units)
-        Of each layer: weighted sums, activations, dropped activations, derivatives of the loss by
-        the sums. What can share memory does.
-    active_transposed, dropped_transposed : lists of tensors
-        Views with the last two axes swapped.
+    sums, active, deltas : lists of tensors of shape (n_networks, n_rows, n_units)
+        Of each layer: weighted sums, activations, derivatives of the loss by the sums. Where the
+        derivative of an activation follows from its value, the first two share memory.
+    transposed : list of tensors
+        `active` with the last two axes swapped.
     """
 
     def __init__(self, n_networks, n_rows, widths, options, activation):
@@ -62,11 +62,8 @@ class _Buffers:
 
         self.sums = empty()
         self.active = self.sums if activation.from_output else empty()
-        # A gate reads the dropped activation, nothing needs the one before.
-        self.dropped = self.active if activation.gates else empty()
+        self.transposed = [h.transpose(1, 2) for h in self.active]
         self.deltas = empty()
-        self.active_transposed = [h.transpose(1, 2) for h in self.active]
-        self.dropped_transposed = [h.transpose(1, 2) for h in self.dropped]
 
 
 class StackedMLP:
@@ -240,13 +237,10 @@ class StackedMLP:
             total, active = buffers.sums[layer], buffers.active[layer]
             self._affine(layer, x, masks.scales[layer], total)
             self.activation.forward(total, active)
-            mask = masks.layers[layer + 1]
-            if mask is None:
-                x = active
-                inputs.append((x, buffers.active_transposed[layer]))
-            else:
-                x = torch.mul(active, mask, out=buffers.dropped[layer])
-                inputs.append((x, buffers.dropped_transposed[layer]))
+            if masks.layers[layer + 1] is not None:
+                active.mul_(masks.layers[layer + 1])
+            x = active
+            inputs.append((x, buffers.transposed[layer]))
         self._affine(last, x, masks.scales[last], z)
         return inputs
 
@@ -254,7 +248,8 @@ class StackedMLP:
         """Gradients of all layers from `d`, the derivative of the loss by the outputs.
 
         Where the sign of a dropped activation tells "active and kept", one comparison does for
-        the derivatives of activation and dropout.
+        the derivatives of activation and dropout. Elsewhere the mask zeroes `d` first, so it does
+        not matter that dropped activations are gone.
         """
         activation = self.activation
         for layer in range(self.n_layers - 1, -1, -1):
@@ -293,7 +288,7 @@ class StackedMLP:
         ----------
         decay : tensor of shape (n_networks, 1, 1), or float for all
         """
-        if isinstance(decay, float):
+        if not torch.is_tensor(decay):
             self._flat_gradient.add_(self._flat_weights, alpha=decay)
             return
         for weight, gradient in zip(self.weights, self.weight_gradients):
@@ -301,7 +296,11 @@ class StackedMLP:
 
     def load(self, network, weights, biases):
         """Set the parameters of one network of the stack from arrays."""
-        for ours, theirs in zip(self.weights + self.biases, [*weights, *biases], strict=True):
+        pairs = list(zip(self.weights + self.biases, [*weights, *biases], strict=True))
+        for ours, theirs in pairs:
+            if ours.shape[1:] != theirs.shape:
+                raise ValueError(f"Parameters of shape {theirs.shape} for {ours.shape[1:]}.")
+        for ours, theirs in pairs:
             ours[network].copy_(torch.as_tensor(theirs))
 
     def save(self, into, which):

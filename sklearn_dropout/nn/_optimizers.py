@@ -193,6 +193,8 @@ class External(StackOptimizer):
     """
 
     def __init__(self, network, learning_rate, optimizer_class):
+        if network.n_networks != 1:
+            raise ValueError(f"A stack of {network.n_networks} networks: give each its optimiser.")
         pieces = [
             (True, network.weights, network.weight_gradients),
             (False, network.biases, network.bias_gradients),
@@ -236,5 +238,18 @@ class TorchOptimizer(torch.optim.Optimizer):
         self.param_groups = optimizer.param_groups
 
     def step(self, closure=None):
-        """Update the parameters from their gradients."""
+        """Update the parameters from their gradients; call `closure` first, if any."""
+        loss = None if closure is None else closure()
         self.optimizer.update()
+        return loss
+
+    def state_dict(self):
+        """What `load_state_dict` needs to continue."""
+        rates = [group["lr"] for group in self.param_groups]
+        return {"state": self.optimizer.get_state(), "lr": rates}
+
+    def load_state_dict(self, state_dict):
+        """Continue from what `state_dict` returned."""
+        self.optimizer.set_state(state_dict["state"])
+        for group, rate in zip(self.param_groups, state_dict["lr"], strict=True):
+            group["lr"] = rate

@@ -1,0 +1,223 @@
+"""The dropout layers in any model: rates, exact values, groups, gradients, reproducibility.
+
+The statistical tests have fixed seeds; bounds are 5 standard errors.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from sklearn_dropout.nn import Dropout, FeatureGroupDropout
+from sklearn_dropout.nn._layers import Exp
+
+SEEDS = [0, 1, 2]
+N_SIGMAS = 5
+GROUPS = [0, 1, 1, 2, 0]
+
+LAYERS = {
+    "Dropout": Dropout,
+    "FeatureGroupDropout": lambda rate, generator=None: FeatureGroupDropout(
+        rate, GROUPS, generator
+    ),
+}
+all_layers = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def inverse_kept(rate):
+    """The scale of what is kept, for a rate in multiples of 1 / 65536."""
+    return 65536 / (65536 - round(rate * 65536))
+
+
+def global_states():
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    return [torch.get_rng_state().numpy(), *numpy_state]
+
+
+@all_layers
+@pytest.mark.parametrize("rate", [0.0, 0.4, 0.999])
+def test_evaluation_mode_is_the_identity(make, rate):
+    x = torch.randn(6, 5, generator=seeded())
+    layer = make(rate, seeded()).eval()
+    assert torch.equal(layer(x), x)
+    assert torch.equal(layer.generator.get_state(), seeded().get_state())
+
+
+@all_layers
+def test_a_rate_of_zero_is_the_identity(make):
+    x = torch.randn(6, 5, generator=seeded())
+    assert torch.equal(make(0.0)(x), x)
+
+
+@all_layers
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.5, 0.9])
+def test_values_are_zero_or_the_inverse_of_the_kept_fraction(make, dtype, rate):
+    out = make(rate, seeded())(torch.ones(400, 5, dtype=dtype))
+    assert out.dtype == dtype
+    kept = torch.tensor(inverse_kept(rate), dtype=dtype).item()
+    assert out.unique().tolist() == [0.0, kept]
+
+
+@all_layers
+def test_a_rate_that_rounds_to_one_keeps_something(make):
+    out = make(1 - 2**-40, seeded())(torch.ones(200_000, 5))
+    assert out.unique().tolist() == [0.0, 65536.0]
+
+
+@all_layers
+@pytest.mark.parametrize("rate", [0.005, 0.1, 0.4, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kept_fraction_and_mean(make, rate, seed):
+    """Of columns 0, 1 and 3, which no group joins."""
+    out = make(rate, seeded(seed))(torch.ones(200_000, 5, dtype=torch.float64))
+    out = out[:, [0, 1, 3]].numpy()
+    error = (rate * (1 - rate) / out.size) ** 0.5
+    assert abs((out > 0).mean() - (1 - rate)) < N_SIGMAS * error + 2.0**-17
+    assert abs(out.mean() - 1) < N_SIGMAS * (rate / (1 - rate) / out.size) ** 0.5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("rate", [0.3, 0.7])
+def test_elements_are_independent(seed, rate):
+    """No two of 24 elements of a sample are correlated: sum of squared correlations."""
+    layer = Dropout(rate, seeded(seed))
+    masks = layer(torch.ones(10_000, 3, 8)).flatten(1).numpy()
+    correlations = np.corrcoef(masks.T)[np.triu_indices(24, 1)]
+    statistic = len(masks) * (correlations**2).sum()
+    assert stats.chi2.sf(statistic, correlations.size) > 1e-6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_columns_of_a_group_are_dropped_together(seed):
+    layer = FeatureGroupDropout(0.4, GROUPS, seeded(seed))
+    out = layer(torch.ones(10_000, 5)).numpy()
+    assert (out[:, 0] == out[:, 4]).all()
+    assert (out[:, 1] == out[:, 2]).all()
+    # Independent between groups, and between a row and the next.
+    groups = out[:, [0, 1, 3]] > 0
+    lagged = np.hstack([groups[1:], groups[:-1]])
+    for first, second in [(0, 1), (0, 2), (1, 2), (0, 3), (1, 4), (2, 5), (0, 4)]:
+        table = np.zeros((2, 2))
+        np.add.at(table, (lagged[:, first].astype(int), lagged[:, second].astype(int)), 1)
+        assert stats.chi2_contingency(table).pvalue > 1e-6
+
+
+def test_groups_of_three_dimensional_inputs():
+    """The last axis holds the features; each position of the others has masks of its own."""
+    x = torch.randn(30, 40, 5, generator=seeded())
+    flat = FeatureGroupDropout(0.5, GROUPS, seeded(1))(x.view(1200, 5))
+    assert torch.equal(FeatureGroupDropout(0.5, GROUPS, seeded(1))(x), flat.view_as(x))
+
+
+def test_groups_move_and_are_saved_with_the_model():
+    layer = FeatureGroupDropout(0.5, np.array(GROUPS))
+    assert layer.state_dict()["groups"].tolist() == GROUPS
+    assert list(layer.parameters()) == []
+
+
+@pytest.mark.parametrize("n_features", [1, 4, 6])
+def test_a_wrong_number_of_features_is_an_error(n_features):
+    layer = FeatureGroupDropout(0.5, GROUPS)
+    with pytest.raises(ValueError, match=f"{n_features} columns, .* 5 labels"):
+        layer(torch.ones(3, n_features))
+
+
+@all_layers
+@pytest.mark.parametrize("rate", [-0.1, 1, 1.5, float("nan")])
+def test_a_bad_rate_names_the_confusion(make, rate):
+    with pytest.raises(ValueError, match=rf"rate={rate} .* dropped; .* retained, pass 1 - p"):
+        make(rate)
+
+
+@all_layers
+def test_the_gradient_is_the_mask(make):
+    x = torch.randn(50, 5, dtype=torch.float64, generator=seeded(9)).requires_grad_()
+    out = make(0.4, seeded())(x)
+    out.sum().backward()
+    mask = make(0.4, seeded())(torch.ones_like(x))
+    assert torch.equal(x.grad, mask)
+    assert torch.equal(out, x * mask)
+    assert (mask == 0).any()
+
+
+@all_layers
+def test_the_input_is_left_alone(make):
+    x = torch.ones(50, 5)
+    make(0.5)(x)
+    assert (x == 1).all()
+
+
+@all_layers
+def test_a_generator_makes_masks_reproducible(make):
+    x = torch.ones(50, 5)
+    layer = make(0.5, seeded(3))
+    first, second = layer(x), layer(x)
+    assert not torch.equal(first, second)
+    assert torch.equal(make(0.5, seeded(3))(x), first)
+    assert not torch.equal(make(0.5, seeded(4))(x), first)
+
+
+@all_layers
+def test_a_generator_leaves_the_global_ones_alone(make):
+    before = global_states()
+    make(0.5, seeded())(torch.ones(50, 5))
+    for ours, theirs in zip(global_states(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@all_layers
+def test_without_a_generator_the_global_seed_decides(make):
+    x = torch.ones(50, 5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        out = make(0.5)(x)
+    assert torch.equal(out, make(0.5, seeded(7))(x))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (3,), (2, 3, 5, 7)])
+def test_any_shape(shape):
+    out = Dropout(0.5, seeded())(torch.ones(shape))
+    assert out.shape == shape
+    assert set(out.unique().tolist()) <= {0.0, 2.0}
+
+
+def test_layers_work_within_a_model():
+    model = nn.Sequential(
+        FeatureGroupDropout(0.3, GROUPS), nn.Linear(5, 4), nn.ReLU(), Dropout(0.5), nn.Linear(4, 1)
+    )
+    x = torch.randn(8, 5, generator=seeded())
+    plain = nn.Sequential(model[1], model[2], model[4])
+    model.eval()
+    assert torch.equal(model(x), plain(x))
+    model.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model(x).sum().backward()
+    assert all(parameter.grad.any() for parameter in model.parameters())
+    assert not list(Dropout(0.5).state_dict())
+
+
+def test_a_copy_of_a_layer_continues_its_stream():
+    layer = Dropout(0.5, seeded())
+    x = torch.ones(64)
+    layer(x)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(layer(x), twin(x))
+
+
+@all_layers
+def test_the_representation_shows_the_rate(make):
+    assert "rate=0.25" in repr(make(0.25))
+
+
+def test_exponential_layer():
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    np.testing.assert_allclose(Exp()(x), np.exp(x.numpy()), rtol=1e-15)
