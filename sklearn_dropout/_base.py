@@ -188,7 +188,10 @@ class DropoutNetwork(BaseEstimator):
             [array.astype(prepared.dtype, copy=False) for array in part]
             for part in (outcome.weights, outcome.biases)
         )
-        self._optimizer_state = outcome.optimizer_state if prepared.call.partial else None
+        # What the next call of partial_fit goes on with.
+        self._partial_state = None
+        if prepared.call.partial:
+            self._partial_state = (outcome.optimizer_state, problem.streams)
         self.n_iter_ = n_iter
         self.t_ = problem.n_seen_before + n_iter * len(problem.train.rows)
         self.n_layers_ = len(outcome.weights) + 1

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._classifier import DropoutClassifier
 from ._docstrings import documented
 from ._module import perceptron
-from ._random import Use, distinct, generator, mask_bits
+from ._random import Use, distinct, generator
 from ._regressor import DropoutRegressor
 from ._state import threads_for, torch_threads
 from ._tensors import as_tensor, rows_as_tensor
@@ -84,9 +84,7 @@ class MLPFamily:
 
     def _make_dropout(self, network, prepared):
         device = prepared[0].recipe.device
-        streams, places = distinct(
-            [(fit.problem.seed, fit.problem.n_epochs_before) for fit in prepared]
-        )
+        streams, places = distinct([fit.problem.streams for fit in prepared])
         place_of_network = torch.tensor(places, device=device)
 
         n_rows = min(prepared[0].recipe.batch_size, len(prepared[0].problem.train.rows))
@@ -96,7 +94,7 @@ class MLPFamily:
                 np.stack([fit.rates[kind] for fit in prepared]),
                 widths,
                 n_rows,
-                [mask_bits(seed, use, n_epochs, device) for seed, n_epochs in streams],
+                [stream.masks(use, device) for stream in streams],
                 place_of_network,
                 device,
             )

@@ -2,14 +2,14 @@
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 from ._problem import Problem, Recipe
-from ._random import Use, bits, seed_from
+from ._random import Streams, Use, bits, seed_from
 from ._samples import Sample
 from ._scoring import epoch_scores
 from ._validation import (
@@ -221,6 +221,7 @@ def make_problem(estimator, train, valid, seed, continues, partial):
         train=train,
         valid=valid,
         seed=seed,
+        streams=Streams(seed),
         learning_rate_init=float(estimator.learning_rate_init),
         alpha=float(estimator.alpha),
         max_norm=np.inf if estimator.max_norm is None else float(estimator.max_norm),
@@ -230,7 +231,10 @@ def make_problem(estimator, train, valid, seed, continues, partial):
     if continues:
         problem.n_epochs_before = len(estimator.loss_curve_)
         problem.n_seen_before = estimator.t_
-        problem.optimizer_state = estimator._optimizer_state if partial else None
+        problem.streams = Streams(seed, problem.n_epochs_before)
+        if partial and estimator._partial_state is not None:
+            # A copy, so that a call that fails leaves the state as it was.
+            problem.optimizer_state, problem.streams = deepcopy(estimator._partial_state)
     return problem
 
 

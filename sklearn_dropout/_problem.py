@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._random import Streams
 from ._samples import Sample
 
 
@@ -37,7 +38,9 @@ class Problem:
     train : Sample
     valid : Sample or None
     seed : int
-        Of every stream of random numbers.
+        Of the initial weights.
+    streams : Streams
+        Of batches and masks.
     learning_rate_init, alpha : float
     max_norm : float
         Infinity for none.
@@ -54,6 +57,7 @@ class Problem:
     train: Sample
     valid: Sample | None
     seed: int
+    streams: Streams
     learning_rate_init: float
     alpha: float
     max_norm: float = np.inf

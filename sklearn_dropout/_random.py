@@ -45,18 +45,45 @@ def generator(seed, use, n_epochs=0):
     return np.random.Generator(bits(seed, use, n_epochs))
 
 
-def mask_bits(seed, use, n_epochs, device):
-    """Source of mask bits: NumPy's on the CPU, the device's own elsewhere."""
-    source = bits(seed, use, n_epochs)
-    if torch.device(device).type == "cpu":
-        return source
-    return torch.Generator(device).manual_seed(int(source.random_raw()) >> 1)
+class Streams:
+    """The streams of one training run, each made when it is first asked for.
 
-
-def distinct(keys):
-    """Each key once, in order of appearance, and the place of every key among them.
-
-    Networks with the same key share a stream.
+    Parameters
+    ----------
+    seed : int
+    n_epochs : int, default=0
+        Epochs of earlier runs, so that a later one does not see the same numbers again.
     """
-    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    return list(places), [places[key] for key in keys]
+
+    def __init__(self, seed, n_epochs=0):
+        self.key = seed, n_epochs
+        self._sources = {}
+
+    def order(self):
+        """Generator of the order of rows."""
+        if Use.ORDER not in self._sources:
+            seed, n_epochs = self.key
+            self._sources[Use.ORDER] = generator(seed, Use.ORDER, n_epochs)
+        return self._sources[Use.ORDER]
+
+    def masks(self, use, device):
+        """Source of mask bits: NumPy's on the CPU, the device's own elsewhere."""
+        if use not in self._sources:
+            seed, n_epochs = self.key
+            source = bits(seed, use, n_epochs)
+            if torch.device(device).type != "cpu":
+                source = torch.Generator(device).manual_seed(int(source.random_raw()) >> 1)
+            self._sources[use] = source
+        return self._sources[use]
+
+
+def distinct(streams):
+    """The different ones of several `Streams`, and the place of each among them.
+
+    Networks whose streams have the same key share them.
+    """
+    first = {}
+    for stream in streams:
+        first.setdefault(stream.key, stream)
+    places = {key: place for place, key in enumerate(first)}
+    return list(first.values()), [places[stream.key] for stream in streams]

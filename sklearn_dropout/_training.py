@@ -9,7 +9,7 @@ import torch
 from ._evaluation import Evaluator
 from ._monitor import StopTraining
 from ._problem import Outcome
-from ._random import Use, distinct, generator
+from ._random import distinct
 from ._samples import Batches, StackedSample
 from ._schedule import L2Penalty, LearningRate, Plateau, make_optimizer
 from ._state import DenormalFlush, threads_for, torch_threads
@@ -59,9 +59,9 @@ class Trainer:
 
     def _make_batches(self):
         generators = None
-        streams, stream_of_network = distinct([(p.seed, p.n_epochs_before) for p in self.problems])
+        streams, stream_of_network = distinct([p.streams for p in self.problems])
         if self.recipe.shuffle:
-            generators = [generator(seed, Use.ORDER, n_epochs) for seed, n_epochs in streams]
+            generators = [stream.order() for stream in streams]
         sample = StackedSample([p.train for p in self.problems], device=self.recipe.device)
         values_per_row = sum(self.network.layer_sizes)
         return Batches(
