@@ -14,32 +14,43 @@ class Evaluator:
     ----------
     network : StackedMLP
     sample : StackedSample
-    score : {"accuracy", "r2"} or None
-        What to compute beside the loss.
+    score : key of SCORES, or None
+    with_loss : bool, default=True
     """
 
-    def __init__(self, network, sample, score=None):
+    def __init__(self, network, sample, score=None, with_loss=True):
         self.network = network
         self.sample = sample
         self.score = score
+        self.with_loss = with_loss
+        self._parts = None
 
     def __call__(self):
         """Evaluate the networks as they are now.
 
         Returns
         -------
-        loss, score : ndarrays of shape (n_networks,), or None
+        loss, score : ndarrays of shape (n_networks,), or None where not asked for
             Weighted means over the rows.
         """
-        parts = [(self.network.forward(b.x[0]), b) for b in self.sample.chunks(_MAX_VALUES)]
-        z = torch.cat([z for z, _ in parts], dim=1)
-        y = torch.cat([b.y[0] for _, b in parts], dim=1)
-        weight = torch.cat([self._share(b) for _, b in parts], dim=1)
-        loss = (self.network.loss.rows(z, y) * weight).sum(1).cpu().numpy()
-        if self.score is None:
-            return loss, None
-        prediction = OUT_ACTIVATIONS[self.network.loss.out_activation](z)
-        return loss, SCORES[self.score](prediction, y, weight).cpu().numpy()
+        parts = [(self.network.forward(x), y, weight) for x, y, weight in self._data()]
+        z, y, weight = parts[0] if len(parts) == 1 else (torch.cat(p, 1) for p in zip(*parts))
+        loss = score = None
+        if self.with_loss:
+            loss = (self.network.loss.rows(z, y) * weight).sum(1).cpu().numpy()
+        if self.score is not None:
+            prediction = OUT_ACTIVATIONS[self.network.loss.out_activation](z)
+            score = SCORES[self.score](prediction, y, weight).cpu().numpy()
+        return loss, score
+
+    def _data(self):
+        """Inputs, targets and weights in parts; a sample of one part is gathered only once."""
+        if self._parts is not None:
+            return self._parts
+        parts = ((b.x[0], b.y[0], self._share(b)) for b in self.sample.chunks(_MAX_VALUES))
+        if self.sample.n_rows * self.sample.n_features * self.sample.n_networks <= _MAX_VALUES:
+            parts = self._parts = list(parts)
+        return parts
 
     def _share(self, block):
         """Weight of each row of a block in the whole sample: (n_networks, n_rows)."""

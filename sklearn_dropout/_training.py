@@ -72,7 +72,8 @@ class Trainer:
         score = self.problems[0].score
         evaluators = {}
         if score is not None:
-            evaluators["train"] = Evaluator(self.network, self.batches.sample, score)
+            sample = self.batches.sample
+            evaluators["train"] = Evaluator(self.network, sample, score, with_loss=False)
         if self.problems[0].valid is not None:
             sample = StackedSample([p.valid for p in self.problems], device=self.recipe.device)
             evaluators["valid"] = Evaluator(self.network, sample, score)
@@ -199,8 +200,8 @@ class Trainer:
         """Add losses and scores with dropout off to the record of an epoch."""
         for part, evaluator in self.evaluators.items():
             loss, score = evaluator()
-            if part == "valid":
-                record["valid_loss"] = loss
+            if loss is not None:
+                record[f"{part}_loss"] = loss
             if score is not None:
                 record[f"{part}_score"] = score
         for part, scorer in (self.problems[0].scorers or {}).items():
