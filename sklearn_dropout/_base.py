@@ -14,10 +14,9 @@ from skorch.history import History
 from ._monitor import Monitor, SkorchNet, progress_bar
 from ._preparation import FitCall, prepare, taken_down
 from ._training import Trainer
-from ._validation import Interval, Options, StrOptions, as_array
+from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import INITIALIZERS
-from .nn._losses import LOSSES
 
 
 @dataclass(eq=False, repr=False)
@@ -181,8 +180,12 @@ class DropoutNetwork(BaseEstimator):
         """Set the fitted attributes."""
         problem, curves = prepared.problem, outcome.curves
         n_iter = len(curves["train_loss"])
-        past = self._curves if prepared.continues else {}
-        self._curves = {name: past.get(name, []) + values for name, values in curves.items()}
+        past = self._curves if prepared.continues else {"train_loss": []}
+        n_past = len(past["train_loss"])
+        self._curves = {  # None where an epoch was not evaluated
+            name: past.get(name, [None] * n_past) + curves.get(name, [None] * n_iter)
+            for name in past | curves
+        }
         self._history = prepared.history
         self._parameters = tuple(
             [array.astype(prepared.dtype, copy=False) for array in part]
@@ -191,15 +194,17 @@ class DropoutNetwork(BaseEstimator):
         # What the next call of partial_fit goes on with.
         self._partial_state = None
         if prepared.call.partial:
-            self._partial_state = (outcome.optimizer_state, problem.streams)
+            self._partial_state = (outcome.training_state, problem.streams)
         self.n_iter_ = n_iter
-        self.t_ = problem.n_seen_before + n_iter * len(problem.train.rows)
+        self.t_ = (self.t_ if prepared.continues else 0) + n_iter * problem.train.n_given
+        self._weight_seen = problem.n_seen_before + n_iter * problem.train.total_weight
         self.n_layers_ = len(outcome.weights) + 1
         self.n_outputs_ = outcome.biases[-1].shape[0]
-        self.out_activation_ = LOSSES[prepared.loss].out_activation
         self.loss_curve_ = self._curves["train_loss"]
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
-        scores = self._curves.get("valid_score") if problem.valid is not None else None
+        scores = None
+        if problem.valid is not None:
+            scores = [s for s in self._curves.get("valid_score", []) if s is not None]
         self.validation_scores_ = scores
         self.best_validation_score_ = np.nanmax(scores) if scores else None
         self.best_loss_ = None if self.early_stopping else min(self.loss_curve_, default=np.nan)
@@ -224,14 +229,16 @@ class DropoutNetwork(BaseEstimator):
             history.new_epoch()
             history.record("epoch", epoch + 1)
             for name, values in self._curves.items():
-                if epoch < len(values):
+                if values[epoch] is not None:
                     history.record(name, values[epoch])
         return history
 
     @property
     def net_(self):
         """The network as a skorch ``NeuralNet`` around `module_`, ready to predict or to save."""
-        net = SkorchNet.around(self.module_, self.callbacks, device=str(self.device))
+        net = SkorchNet.around(self.module_, None, device=check_device(self.device))
+        named = (c if isinstance(c, tuple) else (type(c).__name__, c) for c in self.callbacks or ())
+        net.callbacks_ = list(named)
         net.history_ = self.history_
         return net
 

@@ -86,7 +86,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
     def _encode_more(self, y, name):
         """Like `_encode`, for the classes there are."""
-        y = check_labels(y)
+        y = check_labels(y, name)
         if self._multilabel != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
             expected = f"(n, {len(self.classes_)})" if self._multilabel else "(n,)"
             raise ValueError(f"{name} has shape {y.shape}, but {expected} was fitted.")
@@ -112,11 +112,23 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         if self._multilabel:
             factors = compute_sample_weight(self.class_weight, y.astype(int))
         else:
-            labels = self.classes_[y]
-            factors = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=labels, sample_weight=weight
-            )[y]
+            factors = self._class_factors(y, weight)[y]
         return factors if weight is None else weight * factors
+
+    def _class_factors(self, y, weight):
+        """Weight of each class; 0 for classes without any row of positive weight."""
+        rows = slice(None) if weight is None else weight > 0
+        present = np.unique(y[rows])
+        factors = np.zeros(len(self.classes_))
+        if self.class_weight != "balanced":
+            present = np.arange(len(self.classes_))
+        factors[present] = compute_class_weight(
+            self.class_weight,
+            classes=self.classes_[present],
+            y=self.classes_[y[rows]],
+            sample_weight=None if weight is None else weight[rows],
+        )
+        return factors
 
     def _fit_target(self, y, weight, continues, partial):
         """Refuse to train on rows of one class."""
@@ -126,7 +138,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
                 "needs at least 2 classes."
             )
 
-    def _targets(self, y):
+    def _targets(self, y, name):
         """Rows of zeros and ones that there are, and which of them each row of `y` has."""
         if self._multilabel:
             return y, np.arange(len(y))
@@ -134,12 +146,12 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             return np.array([[0.0], [1.0]], dtype=np.float32), y
         return np.eye(len(self.classes_), dtype=np.float32), y
 
-    def _decode_targets(self, targets):
-        """Labels of rows of targets (or of outputs, with a threshold of one half)."""
+    def _decode_targets(self, targets, threshold=0.5):
+        """Labels of rows of targets, or of outputs of the network with a threshold of zero."""
         if self._multilabel:
-            return (targets > 0.5).astype(int)
+            return (targets > threshold).astype(int)
         if len(self.classes_) == 2:
-            return self.classes_[(targets[:, 0] > 0.5).astype(int)]
+            return self.classes_[(targets[:, 0] > threshold).astype(int)]
         return self.classes_[targets.argmax(axis=1)]
 
     def _labels(self, targets):
@@ -169,7 +181,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Class labels; for multilabel targets, an indicator matrix.
         """
-        return self._decode_targets(torch.sigmoid(self._outputs(X)).numpy())
+        return self._decode_targets(self._outputs(X).numpy(), threshold=0.0)
 
     def predict_proba(self, X):
         """Probabilities of the classes, with dropout off.
@@ -218,16 +230,16 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         return tags
 
 
-def check_labels(y):
+def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
     check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
+    kind = type_of_target(y, input_name=name)
     if kind == "multilabel-indicator":
         return y.toarray() if sparse.issparse(y) else np.asarray(y)
     if kind == "multiclass-multioutput":
         raise ValueError(
-            f"y has shape {np.shape(y)} with more than two values: several outputs with several "
-            "classes each are not supported. Use one estimator for each output "
+            f"{name} has shape {np.shape(y)} with more than two values: several outputs with "
+            "several classes each are not supported. Use one estimator for each output "
             "(sklearn.multioutput.MultiOutputClassifier)."
         )
     return column_or_1d(y, warn=True)

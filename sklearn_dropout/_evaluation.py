@@ -87,7 +87,8 @@ def r2(prediction, y, weight):
     spread = (weight * (y - (weight * y).sum(1, keepdim=True)).square()).sum(1)
     value = 1.0 - residual / spread
     # A constant target: 1 for a perfect prediction, else 0, as sklearn.metrics.r2_score.
-    value = torch.where(spread > 0, value, (residual == 0).to(value.dtype))
+    constant = (y == y[:, :1]).all(1)
+    value = torch.where(constant, (residual == 0).to(value.dtype), value)
     return value.mean(-1)
 
 

@@ -116,7 +116,7 @@ class MLPFamily:
             for part in self._parameters
         )
         activation = ACTIVATIONS[self._activation]
-        n_rows = max(1, _CHUNK_VALUES // max(weight.shape[1] for weight in weights))
+        n_rows = max(1, _CHUNK_VALUES // max(max(weight.shape) for weight in weights))
         n_weights = sum(weight.numel() for weight in weights)
         threads = threads_for(min(n_rows, X.shape[0]) * n_weights)
         with torch_threads(threads), torch.inference_mode():

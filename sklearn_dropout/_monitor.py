@@ -24,7 +24,7 @@ class SkorchNet(NeuralNet):
     """
 
     @classmethod
-    def around(cls, module, callbacks, *, optimizer=None, **options):
+    def around(cls, module, callbacks, *, optimizer=None, verbose=0, **options):
         """An initialised net.
 
         Parameters
@@ -33,6 +33,8 @@ class SkorchNet(NeuralNet):
         callbacks : list of skorch callbacks, or None
             Used as they are, not copied, as skorch does.
         optimizer : torch.optim.Optimizer, default=None
+        verbose : int, default=0
+            Whether callbacks are to print.
         **options
             Of ``NeuralNet``: what callbacks may want to read.
         """
@@ -42,7 +44,7 @@ class SkorchNet(NeuralNet):
             optimizer=optimizer,
             callbacks=None if callbacks is None else list(callbacks),
             train_split=None,
-            verbose=0,
+            verbose=verbose,
             **options,
         )
         return net.initialize()
@@ -99,6 +101,7 @@ class Monitor:
             module,
             estimator.callbacks,
             optimizer=self.optimizer,
+            verbose=int(estimator.verbose),
             device=trainer.recipe.device,
             lr=problem.learning_rate_init,
             max_epochs=trainer.recipe.max_iter,
@@ -124,7 +127,8 @@ class Monitor:
 
     def train_begin(self):
         """Before the first epoch."""
-        self._notify("on_train_begin", X=self.train.X, y=self.train.y)
+        # Not by _notify: there is nothing to stop yet, so an interruption is passed on.
+        self.net.notify("on_train_begin", X=self.train.X, y=self.train.y)
 
     def train_end(self):
         """After the last epoch."""

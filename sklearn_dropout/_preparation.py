@@ -19,6 +19,7 @@ from ._validation import (
     merge_equal_rows,
     precision,
 )
+from .nn._losses import LOSSES
 
 _AUTO_BATCH_SIZE = 200
 
@@ -187,19 +188,26 @@ def prepare(estimator, call, checked=None):
     weight = learner._row_weights(checked.weight, y, partial)
     rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
     weight = None if weight is None else weight[rows]
+    n_given = len(rows)
     rows, weight = merge_equal_rows(X, y, rows, weight, recipe.batch_size)
     seed = seed_from(learner.random_state)
     held_out = None
     if recipe.early_stopping and call.validation[0] is None:
         rows, weight, held_out = hold_out(learner, y, rows, weight, seed)
     learner._fit_target(y[rows], weight, continues, partial)
+    loss = learner._loss_name()
+    learner.out_activation_ = LOSSES[loss].out_activation
 
     train = make_sample(learner, X, y, rows, weight)
+    train.n_given = len(rows) if held_out is not None else n_given
+    counts = call.sample_weight is None and getattr(learner, "class_weight", None) is None
+    train.counts = counts and train.weight is not None
     valid = None
     if held_out is not None:
         valid = make_sample(learner, X, y, *held_out)
+        valid.counts = counts and valid.weight is not None
     elif call.validation[0] is not None:
-        valid = make_sample(learner, *validation_rows(learner, *call.validation))
+        valid = make_sample(learner, *validation_rows(learner, *call.validation), name="y_val")
     return Prepared(
         estimator=estimator,
         learner=learner,
@@ -208,7 +216,7 @@ def prepare(estimator, call, checked=None):
         problem=make_problem(learner, train, valid, seed, continues, partial),
         recipe=recipe,
         rates=rates,
-        loss=learner._loss_name(),
+        loss=loss,
         parameters=learner._parameters if continues else None,
         dtype=precision(call.X),
     )
@@ -230,11 +238,11 @@ def make_problem(estimator, train, valid, seed, continues, partial):
     )
     if continues:
         problem.n_epochs_before = len(estimator.loss_curve_)
-        problem.n_seen_before = estimator.t_
+        problem.n_seen_before = estimator._weight_seen
         problem.streams = Streams(seed, problem.n_epochs_before)
         if partial and estimator._partial_state is not None:
             # A copy, so that a call that fails leaves the state as it was.
-            problem.optimizer_state, problem.streams = deepcopy(estimator._partial_state)
+            problem.training_state, problem.streams = deepcopy(estimator._partial_state)
     return problem
 
 
@@ -283,11 +291,12 @@ def hold_out(estimator, y, rows, weight, seed):
     rows, weight : of the training rows
     held_out : tuple (rows, weight) of the validation rows
     """
+    labels = y[rows] if estimator._stratifies and y.ndim == 1 else None
     try:
         train, valid = train_test_split(
             np.arange(len(rows)),
             test_size=estimator.validation_fraction,
-            stratify=y[rows] if estimator._stratifies and y.ndim == 1 else None,
+            stratify=labels if _can_be_stratified(labels, estimator) else None,
             random_state=int(bits(seed, Use.SPLIT).random_raw()) >> 33,
         )
     except ValueError as error:
@@ -305,16 +314,28 @@ def hold_out(estimator, y, rows, weight, seed):
     return *parts[0], parts[1]
 
 
+def _can_be_stratified(labels, estimator):
+    """Whether each of several classes can have a row on both sides; two classes must."""
+    if labels is None or len(np.unique(labels)) <= 2:
+        return labels is not None
+    counts = np.unique(labels, return_counts=True)[1]
+    n_valid = int(np.ceil(estimator.validation_fraction * len(labels)))
+    return counts.min() > 1 and len(counts) <= min(n_valid, len(labels) - n_valid)
+
+
 def validation_rows(estimator, X_val, y_val, sample_weight_val):
     """Check a validation set: X, y, the rows that have a weight, and their weights."""
-    X_val, y_val = estimator._validate(X_val, y_val, reset=False)
+    try:
+        X_val, y_val = estimator._validate(X_val, y_val, reset=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"X_val, y_val: {error}") from error
     y_val = estimator._encode_more(y_val, "y_val")
     weight = check_weights(sample_weight_val, X_val, "sample_weight_val")
     rows = np.arange(X_val.shape[0]) if weight is None else np.flatnonzero(weight)
     return X_val, y_val, rows, None if weight is None else weight[rows]
 
 
-def make_sample(estimator, X, y, rows, weight):
+def make_sample(estimator, X, y, rows, weight, name="y"):
     """Rows with the targets that the network learns."""
-    targets, codes = estimator._targets(y[rows])
+    targets, codes = estimator._targets(y[rows], name)
     return Sample(X=X, rows=rows, targets=targets, codes=codes, weight=weight)

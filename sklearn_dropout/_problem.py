@@ -48,10 +48,11 @@ class Problem:
         Key of ``_evaluation.SCORES``: what to record in each epoch on each sample.
     scorers : dict, default=None
         Instead of `score`: ``{"train" or "valid": callable (weights, biases) -> float}``.
-    n_epochs_before, n_seen_before : int
-        Epochs and rows of earlier calls that this one continues.
-    optimizer_state : object, default=None
-        To continue from.
+    n_epochs_before : int
+    n_seen_before : float
+        Epochs of earlier calls that this one continues, and the weight of the rows they have seen.
+    training_state : tuple, default=None
+        State of the optimiser and of an adaptive learning rate, to continue from.
     """
 
     train: Sample
@@ -64,8 +65,8 @@ class Problem:
     score: str | None = None
     scorers: dict | None = None
     n_epochs_before: int = 0
-    n_seen_before: int = 0
-    optimizer_state: object = None
+    n_seen_before: float = 0.0
+    training_state: tuple | None = None
 
 
 @dataclass
@@ -79,12 +80,12 @@ class Outcome:
         ``train_loss`` and, where recorded, ``valid_loss``, ``train_score``, ``valid_score``.
     error : str
         Why training failed; empty where it did not.
-    optimizer_state : object
-        To continue with.
+    training_state : tuple or None
+        For a later problem to continue from; ``None`` in stacks of several networks.
     """
 
     weights: list
     biases: list
     curves: dict
     error: str
-    optimizer_state: object
+    training_state: tuple | None

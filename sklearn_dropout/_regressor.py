@@ -86,12 +86,12 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         self._target_location = mean
         self._target_scale = np.where(constant, 1.0, std)
 
-    def _targets(self, y):
+    def _targets(self, y, name):
         """Targets in the network's units, and which of them each row has."""
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(
-                f"y has negative values (the smallest is {y.min()}), which loss='poisson' cannot "
-                "have. Use loss='squared_error'."
+                f"{name} has negative values (the smallest is {y.min()}), which loss='poisson' "
+                "cannot have. Use loss='squared_error'."
             )
         standard = (y - self._target_location) / self._target_scale
         return standard.astype(np.float32), np.arange(len(y))

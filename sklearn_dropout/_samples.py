@@ -28,6 +28,10 @@ class Sample:
         Which row of `targets` belongs to each row of the sample.
     weight : float64 ndarray of shape (n_rows,), or None
         Sample weights, all positive.
+    n_given : int
+        Rows before equal ones were merged.
+    counts : bool
+        Whether the weights only say how many equal rows there were.
     """
 
     X: object
@@ -35,6 +39,8 @@ class Sample:
     targets: np.ndarray
     codes: np.ndarray
     weight: np.ndarray | None = None
+    n_given: int = 0
+    counts: bool = False
 
     @property
     def total_weight(self):

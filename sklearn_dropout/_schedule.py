@@ -76,7 +76,8 @@ class LearningRate:
         self.schedule = recipe.learning_rate if recipe.solver == "sgd" else "constant"
         self.power_t = recipe.power_t
         self.initial = [group["lr"] for group in self.groups]
-        self.n_rows = len(problem.train.rows)
+        # By weight, so that a row of weight k counts like k rows.
+        self.n_rows = problem.train.total_weight
         self.n_seen = problem.n_seen_before
         self._invert()
 
@@ -138,12 +139,12 @@ class L2Penalty:
 
         Parameters
         ----------
-        recorded : tensor of shape (n_epochs, n_networks)
-            By `record`, at the start of each epoch.
+        recorded : tensor of shape (n_steps, n_networks)
+            By `record`, before each step.
 
         Returns
         -------
-        values : ndarray of shape (n_epochs, n_networks)
+        values : ndarray of shape (n_steps, n_networks)
         """
         if not self._in_loss:
             return np.zeros(tuple(recorded.shape))

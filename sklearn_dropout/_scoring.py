@@ -1,6 +1,7 @@
 """The score recorded in each epoch."""
 
 from copy import copy
+from inspect import signature
 
 import numpy as np
 from sklearn.metrics import check_scoring
@@ -37,16 +38,27 @@ def epoch_scores(estimator, train, valid):
     }
 
 
+def takes_weights(scorer):
+    """Whether a scorer, or the metric inside it, has a parameter `sample_weight`."""
+    return "sample_weight" in signature(getattr(scorer, "_score_func", scorer)).parameters
+
+
 class _SampleScorer:
     """Score of one sample by a scikit-learn scorer, for weights that are still in training."""
 
     def __init__(self, estimator, scorer, sample):
         self.estimator = estimator
         self.scorer = scorer
-        everything = len(sample.rows) == sample.X.shape[0] and (np.diff(sample.rows) == 1).all()
-        self.X = sample.X if everything else sample.X[sample.rows]
-        self.y = estimator._decode_targets(sample.targets[sample.codes])
-        self.weight = {} if sample.weight is None else {"sample_weight": sample.weight}
+        rows, codes, weight = sample.rows, sample.codes, sample.weight
+        if sample.counts:  # rows that were merged for training are scored one by one
+            times = np.rint(weight).astype(int)
+            rows, codes, weight = rows.repeat(times), codes.repeat(times), None
+        everything = len(rows) == sample.X.shape[0] and (np.diff(rows) == 1).all()
+        self.X = sample.X if everything else sample.X[rows]
+        self.y = estimator._decode_targets(sample.targets[codes])
+        self.weight = {}
+        if weight is not None and takes_weights(scorer):
+            self.weight = {"sample_weight": weight}
 
     def __call__(self, weights, biases):
         snapshot = copy(self.estimator)

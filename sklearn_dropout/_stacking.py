@@ -43,7 +43,7 @@ def trains_alone(fit):
         or problem.scorers
         or isinstance(recipe.solver, type)
         or (recipe.solver == "sgd" and recipe.learning_rate != "constant")
-        or problem.optimizer_state is not None
+        or problem.training_state is not None
     )
 
 

@@ -47,10 +47,12 @@ class Trainer:
         self.penalty = L2Penalty(network, [p.alpha for p in problems], recipe.solver == "adamw")
         rates = [p.learning_rate_init for p in problems]
         self.optimizer = make_optimizer(network, rates, recipe, self.penalty)
-        if problems[0].optimizer_state is not None:
-            self.optimizer.set_state(problems[0].optimizer_state)
         self.max_norm = _max_norm(network, problems)
         self.stopping = _Stopping(self)
+        if problems[0].training_state is not None:
+            optimizer_state, stopping_state = problems[0].training_state
+            self.optimizer.set_state(optimizer_state)
+            self.stopping.set_state(stopping_state)
         self.record = []
         self.n_iter = np.zeros(len(problems), dtype=int)
         self.errors = [""] * len(problems)
@@ -131,11 +133,12 @@ class Trainer:
             losses = self._train_epochs(self._n_epochs_ahead())
         finally:
             self._denormals.restore()
-        for loss in losses:
-            self.record.append({"train_loss": loss})
+        records = [{"train_loss": loss} for loss in losses]
+        if len(records) == 1:
+            self._evaluate(records[0])
+        self.record += records  # only now, in case of an interruption before
         self._fail_where_not_finite(losses)
-        if len(losses) == 1:
-            self._decide(self.record[-1])
+        self.stopping.update(self.record[-1])
         if self.progress is not None:
             self.progress(losses.size, losses[-1])
         if self.monitor is not None:
@@ -143,19 +146,17 @@ class Trainer:
 
     def _train_epochs(self, n_epochs):
         """Pass over the training rows; mean losses of shape (n_epochs, n_networks)."""
-        norms = self.network.parameters.new_empty((n_epochs, len(self.problems)))
         total = np.zeros((n_epochs, len(self.problems)))
         for segment in self.batches.segments(n_epochs):
             outputs = [torch.empty_like(block.y) for block in segment]
-            self._train_segment(segment, outputs, norms)
+            total += self._train_segment(segment, outputs, n_epochs)
             for block, z in zip(segment, outputs):
                 loss = (self.network.loss.rows(z, block.y) * block.weight[..., 0]).sum(2)
                 loss = loss.cpu().numpy() * block.total_weight
                 total += loss.reshape(n_epochs, -1, loss.shape[1]).sum(1)
-        total += self.penalty.values(norms) * self.batches.n_steps
         return total / self.batches.sample.total_weight
 
-    def _train_segment(self, segment, outputs, norms):
+    def _train_segment(self, segment, outputs, n_epochs):
         """Train on the steps of a segment, epoch by epoch.
 
         Parameters
@@ -163,19 +164,27 @@ class Trainer:
         segment : list of Block
         outputs : list of tensors like the targets of the blocks
             Receive the outputs of the networks.
-        norms : tensor of shape (n_epochs, n_networks)
-            Receives the squared norms of the weights.
+        n_epochs : int
+
+        Returns
+        -------
+        penalties : ndarray of shape (n_epochs, n_networks)
+            Sum over the steps of what the penalty adds to the loss, times the weight of the batch.
         """
         steps = [
             list(zip(block.steps(), z.unbind(0), strict=True)) for block, z in zip(segment, outputs)
         ]
-        masks = iter(self.dropout.draw(sum(map(len, steps))))
-        for epoch, norm in enumerate(norms.unbind(0)):
-            self.penalty.record(norm)
+        n_steps = sum(map(len, steps))
+        masks = iter(self.dropout.draw(n_steps))
+        norms = self.network.parameters.new_empty((n_steps, len(self.problems)))
+        norm = iter(norms.unbind(0))
+        for epoch in range(n_epochs):
             for block_steps in steps:
-                per_epoch = len(block_steps) // len(norms)
+                per_epoch = len(block_steps) // n_epochs
                 for step, z in block_steps[epoch * per_epoch : (epoch + 1) * per_epoch]:
+                    self.penalty.record(next(norm))
                     self._step(*step, next(masks), z)
+        return self.penalty.values(norms).reshape(n_epochs, -1, len(self.problems)).sum(1)
 
     def _step(self, x, y, weight, total_weight, masks, z):
         """One batch: gradient, update, max-norm."""
@@ -207,11 +216,6 @@ class Trainer:
         for part, scorer in (self.problems[0].scorers or {}).items():
             record[f"{part}_score"] = np.array([scorer(*self.network.export(0))])
 
-    def _decide(self, record):
-        """Evaluate the networks after an epoch and decide which go on."""
-        self._evaluate(record)
-        self.stopping.update(record)
-
     def _fail_where_not_finite(self, losses):
         """Count the epochs; networks whose loss is no number any more are done."""
         active = self.stopping.active
@@ -242,7 +246,10 @@ class Trainer:
         names = self.record[0] if self.record else ["train_loss"]
         record = self.record[: self.n_iter[network]]
         curves = {name: [float(epoch[name][network]) for epoch in record] for name in names}
-        return Outcome(weights, biases, curves, error, self.optimizer.get_state())
+        state = None
+        if len(self.problems) == 1:
+            state = self.optimizer.get_state(), self.stopping.get_state()
+        return Outcome(weights, biases, curves, error, state)
 
 
 class _Stopping:
@@ -271,6 +278,18 @@ class _Stopping:
             self.plateau.n_stale[:] = 0
         elif self.early:
             self.active &= ~exhausted
+
+    def get_state(self):
+        """Where an adaptive learning rate has come to."""
+        rates = [group["lr"] for group in self.rate.groups]
+        return {"rates": rates, "best": self.plateau.best, "n_stale": self.plateau.n_stale}
+
+    def set_state(self, state):
+        """Continue from what `get_state` returned, where the rate is adaptive."""
+        if self.rate.schedule == "adaptive" and len(state["rates"]) == len(self.rate.groups):
+            self.plateau.best, self.plateau.n_stale = state["best"], state["n_stale"]
+            for group, rate in zip(self.rate.groups, state["rates"]):
+                group["lr"] = rate
 
     def restore_best(self):
         """Go back to the weights of the best validation score."""

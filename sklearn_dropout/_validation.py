@@ -147,6 +147,13 @@ def check_solver(solver):
             f"solver={solver!r} is not a subclass of torch.optim.Optimizer. "
             "Use 'adam', 'adamw', 'sgd' or such a class."
         )
+    try:
+        solver([torch.zeros(1)], lr=0.1)
+    except Exception as error:
+        raise ValueError(
+            f"solver={solver!r} cannot be made with parameters and lr alone ({error}). "
+            "Use 'adam', 'adamw', 'sgd' or another optimiser."
+        ) from error
     if issubclass(solver, torch.optim.LBFGS):
         raise ValueError(
             f"solver={solver!r} evaluates the loss several times in a step, which dropout makes "
@@ -158,7 +165,10 @@ def check_weights(sample_weight, X, name="sample_weight"):
     """Sample weights as float64, or None; not negative, not all zero."""
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(as_array(sample_weight), X, dtype=np.float64)
+    try:
+        weight = _check_sample_weight(as_array(sample_weight), X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
     if (weight < 0).any():
         raise ValueError(
             f"Negative values in {name} (the smallest is {weight.min()}). Weights must be >= 0; "
@@ -180,7 +190,7 @@ def merge_equal_rows(X, y, rows, weight, limit):
         Rows to look at.
     weight : ndarray of shape (n_rows,), or None
     limit : int
-        Give up when there are more different rows.
+        Leave all as it is when there are more rows.
 
     Returns
     -------
@@ -188,6 +198,8 @@ def merge_equal_rows(X, y, rows, weight, limit):
         One of each kind, in an order that does not depend on the order of the data.
     weight : ndarray, or None where every row was given once without a weight
     """
+    if len(rows) > limit:
+        return rows, weight
     kinds = {}
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
@@ -196,8 +208,6 @@ def merge_equal_rows(X, y, rows, weight, limit):
         for place, (row, x) in enumerate(zip(chunk, inputs), start):
             key = x.tobytes() + np.ascontiguousarray(y[row]).tobytes()
             kinds.setdefault(key, []).append(place)
-            if len(kinds) > limit:
-                return rows, weight
     places = [kinds[key] for key in sorted(kinds)]
     merged = rows[[place[0] for place in places]]
     if weight is None and len(merged) == len(rows):

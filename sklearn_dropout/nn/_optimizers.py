@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, groupby
 
+import numpy as np
 import torch
 
 
@@ -96,13 +97,23 @@ class StackOptimizer:
         raise NotImplementedError
 
     def get_state(self):
-        """What `set_state` needs to continue: NumPy arrays that share no memory."""
-        return [tensor.cpu().numpy().copy() for tensor in self._tensors()]
+        """What `set_state` needs to continue: NumPy arrays that share no memory.
+
+        They do not depend on how the parameters are grouped, as long as they come in one order.
+        """
+        return {
+            name: torch.cat([tensor.ravel() for tensor in tensors]).cpu().numpy()
+            for name, tensors in self._state().items()
+        }
 
     def set_state(self, state):
-        """Continue from what `get_state` returned."""
-        for tensor, array in zip(self._tensors(), state, strict=True):
-            tensor.copy_(torch.from_numpy(array))
+        """Continue from what `get_state` returned; the state of another kind is left alone."""
+        if state.keys() != self._state().keys():
+            return
+        for name, tensors in self._state().items():
+            pieces = torch.from_numpy(state[name]).split([tensor.numel() for tensor in tensors])
+            for tensor, piece in zip(tensors, pieces, strict=True):
+                tensor.copy_(piece.view(tensor.shape))
 
 
 class Adam(StackOptimizer):
@@ -146,8 +157,12 @@ class Adam(StackOptimizer):
                 **self._options,
             )
 
-    def _tensors(self):
-        return [self._count, *chain(*self._first, *self._second)]
+    def _state(self):
+        return {
+            "count": [self._count],
+            "first_moment": list(chain(*self._first)),
+            "second_moment": list(chain(*self._second)),
+        }
 
 
 class SGD(StackOptimizer):
@@ -176,8 +191,8 @@ class SGD(StackOptimizer):
                 else:
                     p.add_(v)
 
-    def _tensors(self):
-        return list(chain(*self._velocity))
+    def _state(self):
+        return {"velocity": list(chain(*self._velocity))}
 
 
 class External(StackOptimizer):
@@ -222,11 +237,13 @@ class External(StackOptimizer):
 
     def get_state(self):
         """State of the wrapped optimiser."""
-        return deepcopy(self._optimizer.state_dict())
+        return {str(type(self._optimizer)): deepcopy(self._optimizer.state_dict())}
 
     def set_state(self, state):
-        """Continue from what `get_state` returned."""
-        self._optimizer.load_state_dict(state)
+        """Continue from what `get_state` returned; the state of another kind is left alone."""
+        kind = str(type(self._optimizer))
+        if kind in state:
+            self._optimizer.load_state_dict(state[kind])
 
 
 class TorchOptimizer(torch.optim.Optimizer):
@@ -246,10 +263,14 @@ class TorchOptimizer(torch.optim.Optimizer):
     def state_dict(self):
         """What `load_state_dict` needs to continue."""
         rates = [group["lr"] for group in self.param_groups]
-        return {"state": self.optimizer.get_state(), "lr": rates}
+        state = self.optimizer.get_state()
+        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+        return {"state": state | {k: torch.from_numpy(a) for k, a in arrays.items()}, "lr": rates}
 
     def load_state_dict(self, state_dict):
         """Continue from what `state_dict` returned."""
-        self.optimizer.set_state(state_dict["state"])
+        state = state_dict["state"]
+        tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
+        self.optimizer.set_state(state | {k: t.numpy() for k, t in tensors.items()})
         for group, rate in zip(self.param_groups, state_dict["lr"], strict=True):
             group["lr"] = rate
