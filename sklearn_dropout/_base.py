@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.history import History
 
 from ._monitor import Monitor, SkorchNet, progress_bar
-from ._preparation import FitCall, prepare, taken_down
+from ._preparation import FitCall, prepare
 from ._training import Trainer
 from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
@@ -123,11 +123,19 @@ class DropoutNetwork(BaseEstimator):
 
     def _fit(self, call):
         """Carry out a call of `fit` or `partial_fit`, unless it is only to be taken down."""
-        if not taken_down(self, call):
-            prepared = self._prepare(call)
-            (outcome,) = prepared.learner._train([prepared])
-            prepared.finish(outcome)
+        if "_calls" in vars(self):
+            self._calls.append((self, call))
+            return self
+        prepared = self._prepare(call)
+        (outcome,) = prepared.learner._train([prepared])
+        prepared.finish(outcome)
         return self
+
+    def __sklearn_clone__(self):
+        clone = super().__sklearn_clone__()
+        if "_calls" in vars(self):  # see _nesting.call_of_network
+            clone._calls = self._calls
+        return clone
 
     def _prepare(self, call, checked=None):
         """Check everything, and describe the training that is to be done: see `prepare`."""

@@ -88,7 +88,8 @@ early_stopping : bool, default=False
     ``X_val, y_val`` of `fit`, else a random `validation_fraction` of the training rows.
 
 validation_fraction : float, default=0.1
-    Part of the rows that early stopping holds out, in (0, 1); {stratified}.
+    Part of the rows that early stopping holds out, in (0, 1); stratified by class where there are
+    classes.
 
 beta_1 : float, default=0.9
     Decay rate of Adam's first moment, in [0, 1).
@@ -104,7 +105,8 @@ n_iter_no_change : int or numpy.inf, default=10
 
 scoring : str, callable or None, default=None
     Score recorded after each epoch with dropout off, as for :func:`sklearn.metrics.check_scoring`.
-    Where there is a validation set, ``None`` means {score}; else it means none.
+    Where there is a validation set, ``None`` means accuracy (classifiers) or R² (regressors), and
+    else nothing.
 
 callbacks : list of skorch callbacks, default=None
     Called during training; used as they are, not copied. They see the network in training as
@@ -152,7 +154,7 @@ best_validation_score_ : float or None
     The best of them.
 
 coefs_ : list of ndarray of shape (n_in, n_out)
-    Weights of each layer{in_units}.
+    Weights of each layer; those of a regressor answer in the units of `y`.
 
 intercepts_ : list of ndarray of shape (n_out,)
     Biases of each layer.
@@ -166,7 +168,8 @@ net_ : skorch.NeuralNet
 
 module_ : torch.nn.Module
     A plain module that computes the same predictions, its output of shape
-    (n_samples, n_outputs_): {module_output}. For ``state_dict``, export and surgery.
+    (n_samples, n_outputs_): probabilities (of the second class only, where there are two), or
+    targets in the units of `y`. For ``state_dict``, export and surgery.
 """
 
 _REFERENCES = """

@@ -163,13 +163,7 @@ _FAMILY_TEXTS = {
 }
 
 
-@documented(
-    **_FAMILY_TEXTS,
-    stratified="stratified by class",
-    score="accuracy",
-    in_units="",
-    module_output="probabilities (of the second class only, where there are two)",
-)
+@documented(**_FAMILY_TEXTS)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
     """Multilayer perceptron classifier with dropout.
@@ -232,13 +226,7 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
     }
 
 
-@documented(
-    **_FAMILY_TEXTS,
-    stratified="not stratified",
-    score="the coefficient of determination",
-    in_units=", answering in the units of `y`",
-    module_output="targets in the units of `y`",
-)
+@documented(**_FAMILY_TEXTS)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
     """Multilayer perceptron regressor with dropout.

@@ -11,6 +11,8 @@ from ._base import DropoutNetwork
 def find_network(estimator):
     """The estimator of this package at the end of pipelines and target transformers.
 
+    Subclasses do not count: they may fit in ways of their own.
+
     Returns
     -------
     network : DropoutNetwork, or None where there is none
@@ -18,7 +20,8 @@ def find_network(estimator):
         Of its parameters in the whole, such as ``"clf__"``.
     """
     if isinstance(estimator, DropoutNetwork):
-        return estimator, ""
+        ours = type(estimator).__module__.partition(".")[0] == __name__.partition(".")[0]
+        return (estimator if ours else None), ""
     if type(estimator) is Pipeline and estimator.steps:
         name, inner = estimator.steps[-1]
     elif type(estimator) is TransformedTargetRegressor:
@@ -29,21 +32,63 @@ def find_network(estimator):
     return network, f"{name}__{prefix}"
 
 
-def graft(whole, network):
-    """A shallow copy of a fitted whole with another network in its place.
+def call_of_network(whole, fit):
+    """Fit everything but the network, whose call is only taken down.
 
     Parameters
     ----------
-    whole : DropoutNetwork, Pipeline or TransformedTargetRegressor
-        As `find_network` takes apart; shares all its other fitted parts with the copy.
+    whole : estimator
+        With a network as `find_network` finds it.
+    fit : callable (whole)
+        Calls its `fit`.
+
+    Returns
+    -------
     network : DropoutNetwork
+        That would have been fitted: the one in the whole, or its clone.
+    call : FitCall
     """
-    if isinstance(whole, DropoutNetwork):
+    marked, _ = find_network(whole)
+    marked._calls = []  # clones have the mark, other networks in the whole do not
+    try:
+        fit(whole)
+        ((network, call),) = marked._calls
+    finally:
+        vars(marked).pop("_calls")
+    vars(network).pop("_calls", None)
+    return network, call
+
+
+def graft(template, whole, network):
+    """A copy of a fitted whole with another network in its place.
+
+    Parameters
+    ----------
+    template : DropoutNetwork, Pipeline or TransformedTargetRegressor
+        All its other fitted parts are shared with the copy.
+    whole : estimator of the same kind
+        Not fitted, with the parameters that the copy is to have.
+    network : DropoutNetwork
+        To be fitted.
+    """
+    if isinstance(template, DropoutNetwork):
         return network
-    whole = copy(whole)
-    if type(whole) is Pipeline:
-        name, inner = whole.steps[-1]
-        whole.steps = [*whole.steps[:-1], (name, graft(inner, network))]
+    copied = copy(template)
+    if type(template) is Pipeline:
+        name, inner = template.steps[-1]
+        last = graft(inner, whole.steps[-1][1], network)
+        copied.steps = [*template.steps[:-1], (name, last)]
     else:
-        whole.regressor_ = graft(whole.regressor_, network)
-    return whole
+        copied.regressor = whole.regressor
+        copied.regressor_ = graft(template.regressor_, whole.regressor, network)
+    return copied
+
+
+def complete(whole):
+    """Set what a whole would have taken from its network after the network's fit."""
+    if type(whole) is Pipeline:
+        complete(whole.steps[-1][1])
+    elif type(whole) is TransformedTargetRegressor:
+        complete(whole.regressor_)
+        if hasattr(whole.regressor_, "feature_names_in_"):
+            whole.feature_names_in_ = whole.regressor_.feature_names_in_

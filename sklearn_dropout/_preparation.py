@@ -1,7 +1,5 @@
 """From the arguments of `fit` to a problem that the training loop can solve."""
 
-from contextlib import contextmanager
-from contextvars import ContextVar
 from copy import copy, deepcopy
 from dataclasses import dataclass
 
@@ -44,34 +42,6 @@ class FitCall:
     validation: tuple = (None, None, None)
     partial: bool = False
     classes: object = None
-
-
-_notebook = ContextVar("sklearn_dropout_fit_calls", default=None)
-
-
-@contextmanager
-def fit_calls_taken_down():
-    """Inside, calls of `fit` are only taken down: what a pipeline gives its last step, say.
-
-    Yields
-    ------
-    calls : list of pairs (estimator, FitCall)
-    """
-    calls = []
-    token = _notebook.set(calls)
-    try:
-        yield calls
-    finally:
-        _notebook.reset(token)
-
-
-def taken_down(estimator, call):
-    """Note a call inside `fit_calls_taken_down`; False elsewhere."""
-    calls = _notebook.get()
-    if calls is None:
-        return False
-    calls.append((estimator, call))
-    return True
 
 
 @dataclass
@@ -120,6 +90,8 @@ class Prepared:
 
     def finish(self, outcome):
         """Hand what was learned over to the estimator; a failed run raises and changes nothing."""
+        if isinstance(outcome, Exception):
+            raise outcome
         if outcome.error:
             raise ValueError(outcome.error)
         self.learner._keep(self, outcome)

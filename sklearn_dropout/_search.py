@@ -6,6 +6,7 @@ import joblib
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils import indexable
+from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from ._nesting import find_network
@@ -118,6 +119,8 @@ class DropoutSearchCV(GridSearchCV):
         self : object
             The fitted search.
         """
+        if getattr(self, "_skl_callbacks", None):  # scikit-learn's, which follow single fits
+            return super().fit(X, y, **params)
         self._validate_params()
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
@@ -126,10 +129,9 @@ class DropoutSearchCV(GridSearchCV):
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(cv.split(X, y, **routed.splitter.split))
         candidates = list(ParameterGrid(self.param_grid))
-        self._check_candidates(candidates)
+        wholes = self._make_candidates(candidates)
 
         evaluation = Evaluation(
-            estimator=clone(self.estimator),
             X=X,
             y=y,
             scorer=scorers,
@@ -138,7 +140,7 @@ class DropoutSearchCV(GridSearchCV):
             return_train_score=self.return_train_score,
             error_score=self.error_score,
         )
-        out = self._evaluate(evaluation, candidates, splits)
+        out = self._evaluate(evaluation, candidates, wholes, splits)
         _warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
             _insert_error_scores(out, self.error_score)
@@ -151,23 +153,26 @@ class DropoutSearchCV(GridSearchCV):
         self.cv_results_ = results
         return self
 
-    def _check_candidates(self, candidates):
-        """Refuse a grid with unknown parameters, or with values that every fold would refuse."""
+    def _make_candidates(self, candidates):
+        """Estimators with the parameters of the grid; refuse what every fold would refuse."""
+        wholes = []
         for place, params in enumerate(candidates):
             try:
                 whole = clone(self.estimator).set_params(**clone(params, safe=False))
+                wholes.append(whole)
                 network, _ = find_network(whole)
                 if self.error_score == "raise" and network is not None:
                     network._validate_params()
                     network._rates()
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Candidate {place} of the grid, {params!r}: {error}") from error
+        return wholes
 
-    def _evaluate(self, evaluation, candidates, splits):
+    def _evaluate(self, evaluation, candidates, wholes, splits):
         """Results of all candidates on all folds, candidate by candidate."""
         tasks = [
-            Task(candidate * len(splits) + fold, params, train, test, fold)
-            for candidate, params in enumerate(candidates)
+            Task(candidate * len(splits) + fold, params, whole, train, test, fold)
+            for candidate, (params, whole) in enumerate(zip(candidates, wholes))
             for fold, (train, test) in enumerate(splits)
         ]
         if not tasks:
@@ -176,10 +181,10 @@ class DropoutSearchCV(GridSearchCV):
             )
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         shape = (len(splits[0][0]) + len(splits[0][1]), getattr(evaluation.X, "shape", (0, 1))[-1])
-        chunks = make_chunks(evaluation.estimator, tasks, shape, n_workers)
+        chunks = make_chunks(tasks, shape, n_workers)
         evaluation.one_thread = n_workers > 1
         out = [None] * len(tasks)
-        with _Bar(evaluation.estimator, tasks, hidden=not self.verbose) as bar:
+        with _Bar(tasks, hidden=not self.verbose) as bar:
             evaluation.progress = bar.trained if n_workers == 1 else None
             for chunk, results in self._run(evaluation, chunks, n_workers):
                 for place, result in results:
@@ -192,10 +197,11 @@ class DropoutSearchCV(GridSearchCV):
         if n_workers == 1:
             yield from ((chunk, evaluation.run(chunk)) for chunk in chunks)
             return
-        parallel = joblib.Parallel(
+        # scikit-learn's own hand its configuration to the workers.
+        parallel = Parallel(
             n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch, return_as="generator"
         )
-        yield from zip(chunks, parallel(joblib.delayed(evaluation.run)(c) for c in chunks))
+        yield from zip(chunks, parallel(delayed(evaluation.run)(c) for c in chunks), strict=True)
 
     def _choose(self, results, out, scorers, refit_metric):
         """Pick the best candidate, as ``GridSearchCV`` does."""
@@ -225,8 +231,8 @@ class DropoutSearchCV(GridSearchCV):
 class _Bar:
     """Progress of a search in network-epochs."""
 
-    def __init__(self, estimator, tasks, hidden):
-        self.n_epochs = {task.place: network_epochs(estimator, task) for task in tasks}
+    def __init__(self, tasks, hidden):
+        self.n_epochs = {task.place: network_epochs(task) for task in tasks}
         total = sum(self.n_epochs.values())
         self.bar = tqdm(total=total, unit="epoch", desc="search", disable=hidden)
         self.n_done = 0

@@ -2,7 +2,7 @@
 
 import numbers
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from traceback import format_exc
 
@@ -10,8 +10,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 
-from ._nesting import find_network, graft
-from ._preparation import fit_calls_taken_down
+from ._nesting import call_of_network, complete, find_network, graft
 from ._stacking import STACKABLE, stack_size, train_together
 from ._state import torch_threads
 from ._validation import (
@@ -36,6 +35,8 @@ class Task:
         In the results.
     params : dict
         Of the candidate.
+    whole : estimator
+        With these parameters; cloned before it is fitted.
     train, test : int ndarrays
         Rows of the fold.
     fold : int
@@ -43,6 +44,7 @@ class Task:
 
     place: int
     params: dict
+    whole: object
     train: np.ndarray
     test: np.ndarray
     fold: int
@@ -89,14 +91,29 @@ def split_params(params, prefix):
     return inner, outer
 
 
+def _hash(params):
+    """Something that is equal for equal parameters, and may differ where that is hard to tell."""
+    try:
+        return joblib.hash(params)
+    except Exception:  # functions that cannot be pickled
+        return tuple((name, id(value)) for name, value in sorted(params.items()))
+
+
+def _quietly(n_epochs, losses):
+    """Progress of networks that are part of something larger."""
+
+
+def _finish(running, outcome):
+    running.fit.finish(outcome)
+    complete(running.whole)
+
+
 @dataclass
 class Evaluation:
     """Fits and scores chunks of tasks; what all chunks share, sent to every worker.
 
     Attributes
     ----------
-    estimator : estimator
-        Cloned for every task.
     X, y : data of the search
     scorer : callable or _MultimetricScorer
     fit_params, score_params : dict
@@ -106,7 +123,6 @@ class Evaluation:
         Whether to keep PyTorch to one thread, for workers beside each other.
     """
 
-    estimator: object
     X: object
     y: object
     scorer: object
@@ -135,8 +151,8 @@ class Evaluation:
         running = [self._start(task, templates) for task in tasks]
         stacked = [r for r in running if r.fit is not None]
         start = time.perf_counter()
-        for place, outcome in train_together([r.fit for r in stacked], self.progress):
-            self._guard(stacked[place], lambda r, outcome=outcome: r.fit.finish(outcome))
+        for place, outcome in train_together([r.fit for r in stacked], self.progress or _quietly):
+            self._guard(stacked[place], lambda r, outcome=outcome: _finish(r, outcome))
         for r in stacked:
             r.seconds += (time.perf_counter() - start) / len(stacked)
         return [(r.task.place, self._result(r)) for r in running]
@@ -154,8 +170,7 @@ class Evaluation:
         running.seconds += time.perf_counter() - start
 
     def _start(self, task, templates):
-        whole = clone(self.estimator).set_params(**clone(task.params, safe=False))
-        running = Running(task, whole)
+        running = Running(task, clone(task.whole))
         self._guard(running, lambda r: self._prepare(r, templates))
         return running
 
@@ -166,14 +181,13 @@ class Evaluation:
         if network is None:
             self._fit(whole, task)
             return
-        key = task.fold, joblib.hash(split_params(task.params, prefix)[1])
+        key = task.fold, _hash(split_params(task.params, prefix)[1])
         if key not in templates:
-            with fit_calls_taken_down() as calls:
-                self._fit(whole, task)
-            ((network, call),) = calls
+            network, call = call_of_network(whole, lambda whole: self._fit(whole, task))
             templates[key] = Template(whole, call)
         else:
-            running.whole = graft(templates[key].whole, network)
+            network = clone(network) if prefix else network
+            running.whole = graft(templates[key].whole, whole, network)
         template = templates[key]
         running.fit = network._prepare(template.call, template.checked)
         template.checked = running.fit.checked
@@ -213,7 +227,7 @@ class Evaluation:
         return _score(running.whole, X, y, self.scorer, params, self.error_score)
 
 
-def make_chunks(estimator, tasks, shape, n_workers):
+def make_chunks(tasks, shape, n_workers):
     """Cut the tasks of a search into chunks for workers.
 
     Tasks that may share a stack stay together, as many as a stack holds; with several workers
@@ -221,7 +235,6 @@ def make_chunks(estimator, tasks, shape, n_workers):
 
     Parameters
     ----------
-    estimator : estimator
     tasks : list of Task
     shape : tuple (n_samples, n_features)
     n_workers : int
@@ -234,15 +247,23 @@ def make_chunks(estimator, tasks, shape, n_workers):
     sizes = {}
     max_folds = max(1, _CHUNK_VALUES // max(1, shape[0] * shape[1]))
     for task in tasks:
-        key, size = _group(estimator, task, shape[1])
+        key, size = _group(task, shape[1])
         groups[key].append(task)
-        sizes[key] = size
+        sizes[key] = max(size, sizes.get(key, 1))
     chunks = []
     for key, group in groups.items():
         group.sort(key=lambda task: task.fold)  # so that few chunks need the same preprocessing
-        size = min(sizes[key], -(-len(group) // n_workers))
+        size = min(_whole_folds(group, sizes[key]), -(-len(group) // n_workers))
         chunks += _cut(group, size, max_folds)
     return chunks
+
+
+def _whole_folds(tasks, size):
+    """Size of chunks with all tasks of a fold, where these share preprocessing."""
+    if find_network(tasks[0].whole)[1] == "":
+        return size
+    per_fold = max(Counter(task.fold for task in tasks).values())
+    return max(1, size // per_fold) * per_fold
 
 
 def _cut(tasks, size, max_folds):
@@ -257,27 +278,26 @@ def _cut(tasks, size, max_folds):
     return pieces
 
 
-def _group(estimator, task, n_features):
+def _group(task, n_features):
     """What tasks of a chunk must have in common, and how many of them make a stack."""
-    network, prefix = find_network(estimator)
+    network, prefix = find_network(task.whole)
     if network is None:
         return task.place, 1
     inner, outer = split_params(task.params, prefix)
-    values = {**network.get_params(deep=False), **inner}
-    kind = joblib.hash((outer, {k: v for k, v in inner.items() if k not in STACKABLE}))
+    fixed = {name: value for name, value in inner.items() if name not in STACKABLE}
     try:
-        hidden = check_hidden_layer_sizes(values["hidden_layer_sizes"])
-    except (TypeError, ValueError):  # said when the candidate is prepared
+        hidden = check_hidden_layer_sizes(network.hidden_layer_sizes)
+        n_rows = 200 if network.batch_size == "auto" else network.batch_size
+        size = stack_size(min(n_rows, len(task.train)), (n_features, *hidden, 1))
+    except (TypeError, ValueError, ZeroDivisionError):  # said when the candidate is prepared
         return task.place, 1
-    n_rows = 200 if values["batch_size"] == "auto" else values["batch_size"]
-    n_rows = min(n_rows, len(task.train))
-    return (kind, len(task.train)), stack_size(n_rows, (n_features, *hidden, 1))
+    # Preprocessing is fitted once for all that a chunk holds, stackable or not.
+    kind = _hash(outer) if prefix else _hash(fixed)
+    return (kind, len(task.train)), size
 
 
-def network_epochs(estimator, task):
+def network_epochs(task):
     """Epochs that a task trains at the most; 1 for what is not of this package."""
-    network, prefix = find_network(estimator)
-    if network is None:
-        return 1
-    epochs = split_params(task.params, prefix)[0].get("max_iter", network.max_iter)
+    network, _ = find_network(task.whole)
+    epochs = getattr(network, "max_iter", 1)
     return epochs if isinstance(epochs, numbers.Integral) else 1

@@ -50,7 +50,7 @@ def trains_alone(fit):
 def stack_key(fit):
     """What two fits must have in common to train in one stack."""
     if trains_alone(fit):
-        return id(fit)
+        return object()
     problem = fit.problem
     return (
         type(fit.learner),
@@ -77,7 +77,7 @@ def train_together(fits, progress=None):
 
     Yields
     ------
-    place, outcome : int, Outcome
+    place, outcome : int, Outcome or Exception
         For each fit, not in order.
     """
     groups = defaultdict(list)
@@ -91,6 +91,15 @@ def train_together(fits, progress=None):
         size = stack_size(n_rows, first.learner._layer_sizes(first.problem.train))
         for start in range(0, len(places), size):
             part = places[start : start + size]
-            stack = [fits[place] for place in part]
-            outcomes = first.learner._train(stack, progress=progress, keep_interrupted=False)
+            outcomes = _train([fits[place] for place in part], progress)
             yield from zip(part, outcomes, strict=True)
+
+
+def _train(fits, progress):
+    """Outcomes of a stack; where it fails as a whole, of its networks one by one, or errors."""
+    try:
+        return fits[0].learner._train(fits, progress=progress, keep_interrupted=False)
+    except Exception as error:
+        if len(fits) == 1:
+            return [error]
+        return [_train([fit], progress)[0] for fit in fits]

@@ -5,7 +5,6 @@ second, and the hooks around each ``step`` cost as much as the update of a small
 `TorchOptimizer` is one, for callbacks and learning-rate schedulers.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, groupby
@@ -66,6 +65,23 @@ def _fused_adam(decoupled):
         public(params, grads, means, squares, maxima, steps, fused=True, **options)
 
     return update
+
+
+def _to_array(thing):
+    return thing.cpu().numpy().copy() if torch.is_tensor(thing) else thing
+
+
+def _to_tensor(thing):
+    return torch.from_numpy(thing.copy()) if isinstance(thing, np.ndarray) else thing
+
+
+def _convert(state, leaf):
+    """A copy of nested dicts and lists with `leaf` applied to what is in them."""
+    if isinstance(state, dict):
+        return {key: _convert(value, leaf) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_convert(value, leaf) for value in state)
+    return leaf(state)
 
 
 class StackOptimizer:
@@ -237,13 +253,13 @@ class External(StackOptimizer):
 
     def get_state(self):
         """State of the wrapped optimiser."""
-        return {str(type(self._optimizer)): deepcopy(self._optimizer.state_dict())}
+        return {str(type(self._optimizer)): _convert(self._optimizer.state_dict(), _to_array)}
 
     def set_state(self, state):
         """Continue from what `get_state` returned; the state of another kind is left alone."""
         kind = str(type(self._optimizer))
         if kind in state:
-            self._optimizer.load_state_dict(state[kind])
+            self._optimizer.load_state_dict(_convert(state[kind], _to_tensor))
 
 
 class TorchOptimizer(torch.optim.Optimizer):
@@ -263,14 +279,10 @@ class TorchOptimizer(torch.optim.Optimizer):
     def state_dict(self):
         """What `load_state_dict` needs to continue."""
         rates = [group["lr"] for group in self.param_groups]
-        state = self.optimizer.get_state()
-        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-        return {"state": state | {k: torch.from_numpy(a) for k, a in arrays.items()}, "lr": rates}
+        return {"state": _convert(self.optimizer.get_state(), _to_tensor), "lr": rates}
 
     def load_state_dict(self, state_dict):
         """Continue from what `state_dict` returned."""
-        state = state_dict["state"]
-        tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
-        self.optimizer.set_state(state | {k: t.numpy() for k, t in tensors.items()})
+        self.optimizer.set_state(_convert(state_dict["state"], _to_array))
         for group, rate in zip(self.param_groups, state_dict["lr"], strict=True):
             group["lr"] = rate
