@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -139,7 +140,8 @@ class DropoutNetwork(BaseEstimator):
 
     def _prepare(self, call, checked=None):
         """Check everything, and describe the training that is to be done: see `prepare`."""
-        self._validate_params()
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         return prepare(self, call, checked)
 
     def _train(self, prepared, progress=None, keep_interrupted=True):
@@ -182,7 +184,8 @@ class DropoutNetwork(BaseEstimator):
         if isinstance(y, str):
             return validate_data(self, as_array(X), dtype=(np.float64, np.float32), **options)
         options |= {"multi_output": True, "y_numeric": self._numeric_target}
-        return validate_data(self, as_array(X), as_array(y), dtype=np.float32, **options)
+        with np.errstate(over="ignore"):  # refused as infinite
+            return validate_data(self, as_array(X), as_array(y), dtype=np.float32, **options)
 
     def _keep(self, prepared, outcome):
         """Set the fitted attributes."""
@@ -214,7 +217,8 @@ class DropoutNetwork(BaseEstimator):
         if problem.valid is not None:
             scores = [s for s in self._curves.get("valid_score", []) if s is not None]
         self.validation_scores_ = scores
-        self.best_validation_score_ = np.nanmax(scores) if scores else None
+        numbers = [score for score in scores or [] if not np.isnan(score)]
+        self.best_validation_score_ = max(numbers, default=np.nan) if scores else None
         self.best_loss_ = None if self.early_stopping else min(self.loss_curve_, default=np.nan)
         self._set_coefs()
 

@@ -33,6 +33,9 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on the given rows, from where the last call left off.
 
+        As many calls as `max_iter` on the same rows give what `fit` gives. After `fit` the
+        optimiser starts anew, since a fitted estimator keeps no state of it.
+
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)

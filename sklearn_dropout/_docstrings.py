@@ -139,7 +139,8 @@ out_activation_ : str
     Output function of the network.
 
 loss_ : float
-    Training loss of the last epoch: its mean over batches with dropout on, L2 penalty included.
+    Training loss of the last epoch: its mean over batches with dropout on, summed over the
+    outputs, L2 penalty included.
 
 best_loss_ : float or None
     Smallest training loss; ``None`` with early stopping.

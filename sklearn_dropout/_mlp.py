@@ -12,7 +12,7 @@ from ._docstrings import documented
 from ._module import perceptron
 from ._random import Use, distinct, generator
 from ._regressor import DropoutRegressor
-from ._state import threads_for, torch_threads
+from ._state import in_threads
 from ._tensors import as_tensor, rows_as_tensor
 from ._validation import Interval, check_feature_groups, check_hidden_layer_sizes, check_rates
 from .nn._activations import ACTIVATIONS
@@ -117,14 +117,14 @@ class MLPFamily:
         )
         activation = ACTIVATIONS[self._activation]
         n_rows = max(1, _CHUNK_VALUES // max(max(weight.shape) for weight in weights))
-        n_weights = sum(weight.numel() for weight in weights)
-        threads = threads_for(min(n_rows, X.shape[0]) * n_weights)
-        with torch_threads(threads), torch.inference_mode():
-            parts = [
-                forward(rows_as_tensor(X, start, start + n_rows), weights, biases, activation)
-                for start in range(0, X.shape[0], n_rows)
-            ]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+        def outputs(start):
+            with torch.inference_mode():
+                rows = rows_as_tensor(X, start, start + n_rows)
+                return forward(rows, weights, biases, activation)
+
+        parts = in_threads(outputs, range(0, X.shape[0], n_rows))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @property
     def module_(self):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from skorch import NeuralNet
 from skorch.dataset import Dataset
+from skorch.utils import to_tensor
 from tqdm.auto import tqdm
 
 from ._tensors import rows_as_tensor
@@ -58,6 +59,10 @@ class SkorchNet(NeuralNet):
         if self.optimizer is not None:
             self.optimizer_ = self.optimizer
         return self
+
+    def infer(self, x, **fit_params):
+        """Outputs of the module, whatever the precision of the inputs."""
+        return super().infer(to_tensor(x, self.device).float(), **fit_params)
 
     def predict(self, X):
         """Outputs of the module, the class with the highest probability where it gives several."""

@@ -29,6 +29,9 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch on the given rows, from where the last call left off.
 
+        As many calls as `max_iter` on the same rows give what `fit` gives. After `fit` the
+        optimiser starts anew, since a fitted estimator keeps no state of it.
+
         The first call fixes the scale of the targets.
 
         Parameters

@@ -1,5 +1,6 @@
 """Process-wide settings of PyTorch during training, put back afterwards."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -26,6 +27,25 @@ def torch_threads(n_threads):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def in_threads(function, items):
+    """Call a function for each item, in as many threads as PyTorch may use, each computing alone.
+
+    Threads that work on different rows never wait for each other, as those within a matrix
+    product do.
+
+    Returns
+    -------
+    results : list
+        In the order of the items.
+    """
+    n_threads = min(torch.get_num_threads(), len(items))
+    with torch_threads(1):
+        if n_threads == 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(n_threads, "predict", torch.set_num_threads, (1,)) as pool:
+            return list(pool.map(function, items))
 
 
 class DenormalFlush:
