@@ -8,6 +8,7 @@ from traceback import format_exc
 
 import joblib
 import numpy as np
+import torch
 from sklearn.base import clone
 
 from ._nesting import call_of_network, complete, find_network, graft
@@ -141,13 +142,15 @@ class Evaluation:
         results : list of pairs (place, dict)
             Dicts as scikit-learn's search makes them.
         """
-        if not self.one_thread:
-            return self._run(tasks)
-        with torch_threads(1):
-            return self._run(tasks)
+        n_threads = 1 if self.one_thread else torch.get_num_threads()
+        n_features = getattr(self.X, "shape", (0, 1))[-1]
+        templates, results = {}, []
+        with torch_threads(n_threads):
+            for stack in cut_into_stacks(tasks, n_features):
+                results += self._run(stack, templates)
+        return results
 
-    def _run(self, tasks):
-        templates = {}
+    def _run(self, tasks, templates):
         running = [self._start(task, templates) for task in tasks]
         stacked = [r for r in running if r.fit is not None]
         start = time.perf_counter()
@@ -247,7 +250,9 @@ def make_chunks(tasks, shape, n_workers):
     sizes = {}
     max_folds = max(1, _CHUNK_VALUES // max(1, shape[0] * shape[1]))
     for task in tasks:
-        key, size = _group(task, shape[1])
+        outer, fixed, size = _kind(task, shape[1])
+        # Preprocessing is fitted once for all that a chunk holds, stackable or not.
+        key = outer or fixed, len(task.train)
         groups[key].append(task)
         sizes[key] = max(size, sizes.get(key, 1))
     chunks = []
@@ -256,6 +261,21 @@ def make_chunks(tasks, shape, n_workers):
         size = min(_whole_folds(group, sizes[key]), -(-len(group) // n_workers))
         chunks += _cut(group, size, max_folds)
     return chunks
+
+
+def cut_into_stacks(tasks, n_features):
+    """Pieces of a chunk that are prepared, trained and scored before the next.
+
+    So the networks alive at a time are few, however many candidates a fold has.
+    """
+    groups, sizes = defaultdict(list), {}
+    for task in tasks:
+        *kind, size = _kind(task, n_features)
+        key = *kind, len(task.train)
+        groups[key].append(task)
+        sizes[key] = size
+    for key, group in groups.items():
+        yield from (group[i : i + sizes[key]] for i in range(0, len(group), sizes[key]))
 
 
 def _whole_folds(tasks, size):
@@ -278,11 +298,20 @@ def _cut(tasks, size, max_folds):
     return pieces
 
 
-def _group(task, n_features):
-    """What tasks of a chunk must have in common, and how many of them make a stack."""
+def _kind(task, n_features):
+    """What tasks of a stack must have in common.
+
+    Returns
+    -------
+    outer, fixed : hashable
+        Of parameters around the network (empty where there is nothing around it), and of those of
+        its own parameters that cannot differ within a stack.
+    size : int
+        How many tasks make a stack.
+    """
     network, prefix = find_network(task.whole)
     if network is None:
-        return task.place, 1
+        return "", task.place, 1
     inner, outer = split_params(task.params, prefix)
     fixed = {name: value for name, value in inner.items() if name not in STACKABLE}
     try:
@@ -290,10 +319,8 @@ def _group(task, n_features):
         n_rows = 200 if network.batch_size == "auto" else network.batch_size
         size = stack_size(min(n_rows, len(task.train)), (n_features, *hidden, 1))
     except (TypeError, ValueError, ZeroDivisionError):  # said when the candidate is prepared
-        return task.place, 1
-    # Preprocessing is fitted once for all that a chunk holds, stackable or not.
-    kind = _hash(outer) if prefix else _hash(fixed)
-    return (kind, len(task.train)), size
+        return "", task.place, 1
+    return _hash(outer) if prefix else "", _hash(fixed), size
 
 
 def network_epochs(task):

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import joblib
 import numpy as np
@@ -126,8 +127,10 @@ def test_data_are_not_sent_with_every_chunk(cluster):
     est = classifier(max_iter=1, batch_size=1500)
     grid = {"hidden_layer_sizes": [(2,), (3,), (4,)]}
     expected = search(est, grid, refit=False, cv=2).fit(X, y)
-    with joblib.parallel_config("dask"):
+    with warnings.catch_warnings(record=True) as caught, joblib.parallel_config("dask"):
+        warnings.simplefilter("always")  # an error in Dask's own thread would go unseen
         got = search(est, grid, refit=False, cv=2).fit(X, y)
+    assert [str(warning.message) for warning in caught] == []
     assert_same_scores(got.cv_results_, expected.cv_results_)
 
 
