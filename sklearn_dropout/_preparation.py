@@ -154,32 +154,10 @@ def prepare(estimator, call, checked=None):
         checked = check_data(learner, call, continues)
     else:
         vars(learner).update(checked.learned)
-    X, y = checked.X, checked.y
     learner._activation, learner._dropout_rates = learner.activation, rates
-    learner._check_features(X)
-    weight = learner._row_weights(checked.weight, y, partial)
-    rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
-    weight = None if weight is None else weight[rows]
-    n_given = len(rows)
-    rows, weight = merge_equal_rows(X, y, rows, weight, recipe.batch_size)
+    learner._check_features(checked.X)
     seed = seed_from(learner.random_state)
-    held_out = None
-    if recipe.early_stopping and call.validation[0] is None:
-        rows, weight, held_out = hold_out(learner, y, rows, weight, seed)
-    learner._fit_target(y[rows], weight, continues, partial)
-    loss = learner._loss_name()
-    learner.out_activation_ = LOSSES[loss].out_activation
-
-    train = make_sample(learner, X, y, rows, weight)
-    train.n_given = len(rows) if held_out is not None else n_given
-    counts = call.sample_weight is None and getattr(learner, "class_weight", None) is None
-    train.counts = counts and train.weight is not None
-    valid = None
-    if held_out is not None:
-        valid = make_sample(learner, X, y, *held_out)
-        valid.counts = counts and valid.weight is not None
-    elif call.validation[0] is not None:
-        valid = make_sample(learner, *validation_rows(learner, *call.validation), name="y_val")
+    train, valid = make_samples(learner, call, checked, recipe, continues, seed)
     return Prepared(
         estimator=estimator,
         learner=learner,
@@ -188,10 +166,43 @@ def prepare(estimator, call, checked=None):
         problem=make_problem(learner, train, valid, seed, continues, partial),
         recipe=recipe,
         rates=rates,
-        loss=loss,
+        loss=learner._loss_name(),
         parameters=learner._parameters if continues else None,
         dtype=precision(call.X),
     )
+
+
+def make_samples(learner, call, checked, recipe, continues, seed):
+    """Choose the rows to train and to validate on, and encode their targets.
+
+    Returns
+    -------
+    train : Sample
+    valid : Sample or None
+    """
+    X, y = checked.X, checked.y
+    weight = learner._row_weights(checked.weight, y, call.partial)
+    rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
+    weight = None if weight is None else weight[rows]
+    n_given = len(rows)
+    counts = weight is None  # then weights will only count equal rows
+    rows, weight = merge_equal_rows(X, y, rows, weight, recipe.batch_size)
+    held_out = None
+    if recipe.early_stopping and call.validation[0] is None:
+        rows, weight, held_out = hold_out(learner, y, rows, weight, seed)
+        n_given = len(rows) if weight is None or not counts else int(weight.sum())
+    learner._fit_target(y[rows], weight, continues, call.partial)
+    learner.out_activation_ = LOSSES[learner._loss_name()].out_activation
+
+    train = make_sample(learner, X, y, rows, weight)
+    train.n_given, train.counts = n_given, counts and weight is not None
+    if held_out is not None:
+        valid = make_sample(learner, X, y, *held_out)
+        valid.counts = counts and valid.weight is not None
+        return train, valid
+    if call.validation[0] is None:
+        return train, None
+    return train, make_sample(learner, *validation_rows(learner, *call.validation), name="y_val")
 
 
 def make_problem(estimator, train, valid, seed, continues, partial):

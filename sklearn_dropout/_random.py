@@ -59,6 +59,10 @@ class Streams:
         self.key = seed, n_epochs
         self._sources = {}
 
+    def anew(self):
+        """The same streams from their beginning."""
+        return Streams(*self.key)
+
     def order(self):
         """Generator of the order of rows."""
         if Use.ORDER not in self._sources:

@@ -102,4 +102,6 @@ def _train(fits, progress):
     except Exception as error:
         if len(fits) == 1:
             return [error]
+        for fit in fits:
+            fit.problem.streams = fit.problem.streams.anew()
         return [_train([fit], progress)[0] for fit in fits]
