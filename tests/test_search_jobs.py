@@ -161,9 +161,9 @@ def test_bad_values_wait_for_their_fit(name, value):
 def test_chunks_are_bounded_whatever_the_size_of_the_grid():
     est = classifier(hidden_layer_sizes=(16, 8), batch_size=16)
     one, ten = (
-        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (40, 400)
+        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (60, 600)
     )
-    assert max(map(len, one)) == max(map(len, ten)) < 400
+    assert max(map(len, one)) == max(map(len, ten)) < 600
     assert len(ten) == pytest.approx(10 * len(one), rel=0.2)
 
 
