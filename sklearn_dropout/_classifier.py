@@ -63,7 +63,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         else:
             self._multilabel = y.ndim == 2
             self.classes_ = self._find_classes(y, partial, classes)
-        return self._encode_more(y, "y")
+        return self._numbers(y, "y")
 
     def _find_classes(self, y, partial, classes):
         if self._multilabel:
@@ -89,7 +89,10 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
     def _encode_more(self, y, name):
         """Like `_encode`, for the classes there are."""
-        y = check_labels(y, name)
+        return self._numbers(check_labels(y, name), name)
+
+    def _numbers(self, y, name):
+        """Numbers of the classes of checked labels."""
         if self._multilabel != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(self.classes_)):
             expected = f"(n, {len(self.classes_)})" if self._multilabel else "(n,)"
             raise ValueError(f"{name} has shape {y.shape}, but {expected} was fitted.")
@@ -235,8 +238,9 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
 def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
-    check_classification_targets(y)
     kind = type_of_target(y, input_name=name)
+    if kind not in ("binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"):
+        check_classification_targets(y)  # says what is wrong
     if kind == "multilabel-indicator":
         return y.toarray() if sparse.issparse(y) else np.asarray(y)
     if kind == "multiclass-multioutput":

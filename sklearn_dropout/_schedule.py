@@ -129,17 +129,16 @@ class L2Penalty:
         small = network.n_weights < _SMALL_NETWORK or not self.alphas.any()
         self.in_gradient = not decoupled and (small or not self._equal)
 
-    def record(self, out):
-        """Write what `values` needs into `out`: tensor of shape (n_networks,)."""
-        if self._in_loss:
-            self.network.squared_norms(out)
+    def record(self):
+        """What `values` needs of the weights as they are now."""
+        return self.network.squared_norms() if self._in_loss else None
 
     def values(self, recorded):
         """What the penalty adds to the loss, times the weight of the batch.
 
         Parameters
         ----------
-        recorded : tensor of shape (n_steps, n_networks)
+        recorded : list
             By `record`, before each step.
 
         Returns
@@ -147,8 +146,10 @@ class L2Penalty:
         values : ndarray of shape (n_steps, n_networks)
         """
         if not self._in_loss:
-            return np.zeros(tuple(recorded.shape))
-        return 0.5 * self.alphas * recorded.cpu().numpy()
+            return np.zeros((len(recorded), len(self.alphas)))
+        if torch.is_tensor(recorded[0]):
+            recorded = torch.stack(recorded).cpu().numpy()
+        return 0.5 * self.alphas * np.asarray(recorded)
 
     def decay(self, total_weight):
         """Add the penalty to the gradient, or leave it to the optimiser.

@@ -174,15 +174,13 @@ class Trainer:
         steps = [
             list(zip(block.steps(), z.unbind(0), strict=True)) for block, z in zip(segment, outputs)
         ]
-        n_steps = sum(map(len, steps))
-        masks = iter(self.dropout.draw(n_steps))
-        norms = self.network.parameters.new_empty((n_steps, len(self.problems)))
-        norm = iter(norms.unbind(0))
+        masks = iter(self.dropout.draw(sum(map(len, steps))))
+        norms = []
         for epoch in range(n_epochs):
             for block_steps in steps:
                 per_epoch = len(block_steps) // n_epochs
                 for step, z in block_steps[epoch * per_epoch : (epoch + 1) * per_epoch]:
-                    self.penalty.record(next(norm))
+                    norms.append(self.penalty.record())
                     self._step(*step, next(masks), z)
         return self.penalty.values(norms).reshape(n_epochs, -1, len(self.problems)).sum(1)
 

@@ -516,8 +516,8 @@ def test_parameter_pieces_cover_the_networks_once(start, stop, apart):
 @pytest.mark.parametrize("n_networks", [1, 3])
 def test_squared_norms_are_those_of_the_weights(n_networks):
     stack = make_network((3, 4, 2), n_networks, "relu", "squared_error")
-    out = torch.empty(n_networks, dtype=torch.float64)
-    stack.squared_norms(out)
+    out = stack.squared_norms()
+    assert out.shape == (n_networks,)
     for k in range(n_networks):
         expected = sum((weight**2).sum() for weight in stack.export(k)[0])
         assert out[k].item() == pytest.approx(expected, rel=1e-14)

@@ -160,11 +160,11 @@ def test_bad_values_wait_for_their_fit(name, value):
 
 def test_chunks_are_bounded_whatever_the_size_of_the_grid():
     est = classifier(hidden_layer_sizes=(16, 8), batch_size=16)
-    one, ten = (
-        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (60, 600)
+    few, many = (
+        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (60, 240)
     )
-    assert max(map(len, one)) == max(map(len, ten)) < 600
-    assert len(one) < len(ten) <= 10 * len(one)
+    assert max(map(len, few)) == max(map(len, many)) < 600
+    assert len(few) < len(many) <= 4 * len(few)
 
 
 def test_chunks_hold_few_folds_where_data_are_large(monkeypatch):
@@ -244,8 +244,9 @@ def test_workers_use_one_thread_each():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        for n_jobs, expected in ((None, 2), (2, 1)):
-            search.set_params(n_jobs=n_jobs).fit(X, y)
+        for n_jobs, backend, expected in ((None, "loky", 2), (2, "loky", 1), (2, "threading", 1)):
+            with joblib.parallel_config(backend):
+                search.set_params(n_jobs=n_jobs).fit(X, y)
             assert search.cv_results_["mean_test_score"].tolist() == [expected] * 3
             assert torch.get_num_threads() == 2
     finally:
@@ -382,6 +383,7 @@ def test_error_in_a_worker():
 
 
 def state():
+    """What is global; whoever compares has to begin with denormal numbers as they are."""
     numpy_state = np.random.get_state()  # noqa: NPY002
     return [
         torch.get_num_threads(),
@@ -407,6 +409,7 @@ def test_global_state_is_left_as_it_was(error_score, backend, n_threads):
         search.set_params(n_jobs=None)
     n_threads_before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
+    torch.set_flush_denormal(False)
     try:
         before = state()
         with joblib.parallel_config("threading"):
@@ -461,6 +464,7 @@ def test_interrupt_leaves_the_search_unfitted(n_epochs, error_score, monkeypatch
     grid = {"dropout_rate": [0.0, 0.3], "activation": ["relu", "tanh"]}
     est = classifier(early_stopping=True)  # one epoch at a time
     search = DropoutSearchCV(est, grid, cv=3, error_score=error_score)
+    torch.set_flush_denormal(False)
     before = state()
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, y)

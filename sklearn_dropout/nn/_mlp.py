@@ -8,6 +8,7 @@ than the arithmetic; tests hold it to autograd's.
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 from ._activations import ACTIVATIONS
@@ -115,6 +116,8 @@ class StackedMLP:
         self.weights, self.biases = self._split(self.parameters)
         self.weight_gradients, self.bias_gradients = self._split(self.gradient)
         self._flat_weights = self.parameters[: self.n_weights]
+        single = n_networks == 1 and self._flat_weights.device.type == "cpu"
+        self._weights_in_numpy = self._flat_weights.numpy() if single else None
         self._flat_gradient = self.gradient[: self.n_weights]
         # Views made once: making one costs as much as a small product.
         self._transposed = [weight.transpose(1, 2) for weight in self.weights]
@@ -275,12 +278,11 @@ class StackedMLP:
             saved = buffers.active if activation.from_output else buffers.sums
             activation.backward(d, saved[layer - 1])
 
-    def squared_norms(self, out):
-        """Write the sum of squares of each network's weights into `out`: (n_networks,)."""
-        if self.n_networks == 1:
-            torch.dot(self._flat_weights, self._flat_weights, out=out.view(()))
-        else:
-            out.copy_(sum(weight.square().sum((1, 2)) for weight in self.weights))
+    def squared_norms(self):
+        """Sum of squares of each network's weights: tensor or ndarray of shape (n_networks,)."""
+        if self._weights_in_numpy is not None:  # where a small product costs less
+            return np.dot(self._weights_in_numpy, self._weights_in_numpy)[None]
+        return sum(weight.square().sum((1, 2)) for weight in self.weights)
 
     def add_penalty(self, decay):
         """Add the gradient of L2 penalties, ``decay * weights``, to the gradient.
