@@ -10,7 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from ._nesting import find_network
-from ._search_jobs import Evaluation, Task, make_chunks, network_epochs
+from ._search_jobs import Evaluation, Task, make_chunks, network_epochs, run_chunk, shared
 from ._validation import (
     _check_method_params,
     _insert_error_scores,
@@ -201,7 +201,9 @@ class DropoutSearchCV(GridSearchCV):
         parallel = Parallel(
             n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch, return_as="generator"
         )
-        yield from zip(chunks, parallel(delayed(evaluation.run)(c) for c in chunks), strict=True)
+        evaluation = shared(evaluation)
+        calls = (delayed(run_chunk)(evaluation, chunk) for chunk in chunks)
+        yield from zip(chunks, parallel(calls), strict=True)
 
     def _choose(self, results, out, scorers, refit_metric):
         """Pick the best candidate, as ``GridSearchCV`` does."""

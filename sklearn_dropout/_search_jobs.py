@@ -230,6 +230,20 @@ class Evaluation:
         return _score(running.whole, X, y, self.scorer, params, self.error_score)
 
 
+def run_chunk(evaluation, tasks):
+    """What a worker is asked for."""
+    return evaluation.run(tasks)
+
+
+def shared(evaluation):
+    """The evaluation, on a Dask cluster sent once to every worker, so that one may die."""
+    backend, _ = joblib.parallel.get_active_backend()
+    client = getattr(backend, "client", None)
+    if client is None:
+        return evaluation
+    return client.scatter(evaluation, broadcast=True, hash=False)
+
+
 def make_chunks(tasks, shape, n_workers):
     """Cut the tasks of a search into chunks for workers.
 

@@ -130,7 +130,9 @@ class Trainer:
             self.monitor.epoch_begin()
         self._denormals.on()
         try:
-            losses = self._train_epochs(self._n_epochs_ahead())
+            # Divergence is told from the losses.
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses = self._train_epochs(self._n_epochs_ahead())
         finally:
             self._denormals.restore()
         records = [{"train_loss": loss} for loss in losses]
