@@ -180,12 +180,21 @@ class DropoutNetwork(BaseEstimator):
         Training is in float32; predictions are in the precision of `X`, so that a row's answer
         does not depend on its neighbours beyond rounding in that precision.
         """
+        X = self._as_table(as_array(X), reset)
         options = {"accept_sparse": "csr", "order": "C", "reset": reset}
         if isinstance(y, str):
-            return validate_data(self, as_array(X), dtype=(np.float64, np.float32), **options)
+            return validate_data(self, X, dtype=(np.float64, np.float32), **options)
         options |= {"multi_output": True, "y_numeric": self._numeric_target}
         with np.errstate(over="ignore"):  # refused as infinite
-            return validate_data(self, as_array(X), as_array(y), dtype=np.float32, **options)
+            return validate_data(self, X, as_array(y), dtype=np.float32, **options)
+
+    def _as_table(self, X, reset):
+        """`X` with one row for each sample, as the network's batches are made of."""
+        return X
+
+    def _count_layers(self, weights):
+        """Number of layers, input and output included."""
+        return len(weights) + 1
 
     def _keep(self, prepared, outcome):
         """Set the fitted attributes."""
@@ -209,7 +218,7 @@ class DropoutNetwork(BaseEstimator):
         self.n_iter_ = n_iter
         self.t_ = (self.t_ if prepared.continues else 0) + n_iter * problem.train.n_given
         self._weight_seen = problem.n_seen_before + n_iter * problem.train.total_weight
-        self.n_layers_ = len(outcome.weights) + 1
+        self.n_layers_ = self._count_layers(outcome.weights)
         self.n_outputs_ = outcome.biases[-1].shape[0]
         self.loss_curve_ = self._curves["train_loss"]
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan

@@ -154,8 +154,8 @@ validation_scores_ : list of float or None
 best_validation_score_ : float or None
     The best of them.
 
-coefs_ : list of ndarray of shape (n_in, n_out)
-    Weights of each layer; those of a regressor answer in the units of `y`.
+coefs_ : list of ndarray of shape {coefs_shape}
+    {coefs}; those of a regressor answer in the units of `y`.
 
 intercepts_ : list of ndarray of shape (n_out,)
     Biases of each layer.
@@ -179,13 +179,21 @@ _REFERENCES = """
 """
 
 
-def documented(**texts):
-    """Fill ``{parameters}``, ``{attributes}`` and ``{references}`` of a class's docstring.
+_NOTES = """
+When a batch holds the whole training set, equal rows are merged and their weights added:
+a row of weight k and k copies of it give the same network, bit for bit.
+"""
+
+
+def documented(family_parameters, **texts):
+    """Fill ``{parameters}``, ``{attributes}`` and the like of a class's docstring.
 
     Parameters
     ----------
+    family_parameters : str
+        Takes the place of ``{family_parameters}``: those of this family alone.
     **texts : str
-        What differs between the estimators.
+        What differs between families in the shared parameters and attributes.
 
     Returns
     -------
@@ -201,9 +209,11 @@ def documented(**texts):
         for name, section in [
             ("{parameters}", _PARAMETERS),
             ("{attributes}", _ATTRIBUTES),
+            ("{notes}", _NOTES),
             ("{references}", _REFERENCES),
         ]:
             doc = doc.replace(name, section.strip().format(**filled))
+        doc = doc.replace("{family_parameters}", inspect.cleandoc(family_parameters))
         cls.__doc__ = doc
         return cls
 

@@ -12,7 +12,7 @@ class Evaluator:
 
     Parameters
     ----------
-    network : StackedMLP
+    network : Stack
     sample : StackedSample
     score : key of SCORES, or None
     with_loss : bool, default=True

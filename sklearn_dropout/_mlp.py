@@ -31,6 +31,11 @@ class MLPFamily:
 
     feature_groups: object = None
 
+    _stacks = True
+    _family_constraints = {
+        "feature_groups": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+    }
+
     def _hidden(self):
         return check_hidden_layer_sizes(self.hidden_layer_sizes)
 
@@ -160,6 +165,13 @@ _FAMILY_TEXTS = {
     "spatial_dropout_rate": """Fraction of the groups of columns dropped as a whole, in [0, 1); see
         `feature_groups`. Columns of a group carry the same information, so dropping one of them
         alone regularises little.""",
+    "family_parameters": """
+        feature_groups : int or array-like of shape (n_features,), default=None
+            Which columns `spatial_dropout_rate` drops together: each column alone (``None``),
+            blocks of that many consecutive columns (int), or columns with the same label (array).
+        """,
+    "coefs_shape": "(n_in, n_out)",
+    "coefs": "Weights of each layer",
 }
 
 
@@ -181,9 +193,7 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
         Weights of the classes, which multiply the sample weights. 'balanced' makes them inversely
         proportional to the classes' frequencies.
 
-    feature_groups : int or array-like of shape (n_features,), default=None
-        Which columns `spatial_dropout_rate` drops together: each column alone (``None``), blocks
-        of that many consecutive columns (int), or columns with the same label (array).
+    {family_parameters}
 
     Attributes
     ----------
@@ -199,8 +209,7 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
 
     Notes
     -----
-    When a batch holds the whole training set, equal rows are merged and their weights added:
-    a row of weight k and k copies of it give the same network, bit for bit.
+    {notes}
 
     References
     ----------
@@ -222,7 +231,7 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
 
     _parameter_constraints = {
         **DropoutClassifier._parameter_constraints,
-        "feature_groups": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        **MLPFamily._family_constraints,
     }
 
 
@@ -244,9 +253,7 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
         with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
         output (`y` is then divided by its mean).
 
-    feature_groups : int or array-like of shape (n_features,), default=None
-        Which columns `spatial_dropout_rate` drops together: each column alone (``None``), blocks
-        of that many consecutive columns (int), or columns with the same label (array).
+    {family_parameters}
 
     Attributes
     ----------
@@ -259,8 +266,7 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
 
     Notes
     -----
-    When a batch holds the whole training set, equal rows are merged and their weights added:
-    a row of weight k and k copies of it give the same network, bit for bit.
+    {notes}
 
     References
     ----------
@@ -280,5 +286,5 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
 
     _parameter_constraints = {
         **DropoutRegressor._parameter_constraints,
-        "feature_groups": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        **MLPFamily._family_constraints,
     }

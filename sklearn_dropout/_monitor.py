@@ -99,9 +99,11 @@ class Monitor:
         self.out_activation = OUT_ACTIVATIONS[network.loss.out_activation]
         weights, biases = [w[0] for w in network.weights], [b[0] for b in network.biases]
         module = estimator._layers(weights, biases, network.loss.out_activation)
-        gradients = [*network.weight_gradients, *network.bias_gradients]
-        for parameter, gradient in zip(_parameters(module), gradients, strict=True):
-            parameter.grad = gradient[0].t() if gradient.dim() == 3 else gradient[0]
+        # The same layers around the gradients show each where its parameter is.
+        gradients = [g[0] for g in network.weight_gradients], [g[0] for g in network.bias_gradients]
+        shadow = estimator._layers(*gradients, network.loss.out_activation)
+        for parameter, gradient in zip(module.parameters(), shadow.parameters(), strict=True):
+            parameter.grad = gradient.data
         self.net = SkorchNet.around(
             module,
             estimator.callbacks,
@@ -192,12 +194,6 @@ class Monitor:
             self.net.history.record(name, value)
             self.net.history.record(f"{name}_best", is_best)
         self._epoch("on_epoch_end")
-
-
-def _parameters(module):
-    """All weights, then all biases, of the linear layers of a module."""
-    layers = [layer for layer in module if isinstance(layer, torch.nn.Linear)]
-    return [layer.weight for layer in layers] + [layer.bias for layer in layers]
 
 
 @contextmanager

@@ -23,6 +23,9 @@ class Use(IntEnum):
     INPUT = 3
     GROUPS = 4
     HIDDEN = 5
+    CONV = 6
+    RECURRENT = 7
+    EMBEDDING = 8
 
 
 def seed_from(random_state):

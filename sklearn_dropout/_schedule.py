@@ -105,7 +105,7 @@ class L2Penalty:
 
     Parameters
     ----------
-    network : StackedMLP
+    network : Stack
     alphas : list of float
         One for each network.
     decoupled : bool
@@ -176,5 +176,5 @@ class L2Penalty:
         decay = torch.from_numpy(
             np.broadcast_to(self.alphas / total_weight, self.alphas.shape).copy()
         )
-        self.network.add_penalty(decay.to(self.network.parameters)[:, None, None])
+        self.network.add_penalty(decay.to(self.network.parameters))
         return 0.0

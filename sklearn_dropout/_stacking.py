@@ -39,7 +39,8 @@ def trains_alone(fit):
     """Whether a fit has something that belongs to one network: callbacks, an own optimiser, ..."""
     recipe, problem = fit.recipe, fit.problem
     return bool(
-        fit.learner.callbacks
+        not fit.learner._stacks
+        or fit.learner.callbacks
         or problem.scorers
         or isinstance(recipe.solver, type)
         or (recipe.solver == "sgd" and recipe.learning_rate != "constant")
@@ -88,7 +89,9 @@ def train_together(fits, progress=None):
         places.sort(key=lambda place: fits[place].problem.learning_rate_init)
         first = fits[places[0]]
         n_rows = min(first.recipe.batch_size, len(first.problem.train.rows))
-        size = stack_size(n_rows, first.learner._layer_sizes(first.problem.train))
+        size = 1
+        if len(places) > 1:
+            size = stack_size(n_rows, first.learner._layer_sizes(first.problem.train))
         for start in range(0, len(places), size):
             part = places[start : start + size]
             outcomes = _train([fits[place] for place in part], progress)

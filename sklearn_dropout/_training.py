@@ -20,10 +20,10 @@ class Trainer:
 
     Parameters
     ----------
-    network : StackedMLP
+    network : Stack
         With initial weights.
-    dropout : MLPDropout
-        Source of the masks.
+    dropout : MLPDropout, or that of another family
+        Source of the masks: ``draw(n_steps)`` lists those of the next steps.
     problems : list of Problem
         One for each network, all with the same number of rows.
     recipe : Recipe
@@ -65,9 +65,12 @@ class Trainer:
         if self.recipe.shuffle:
             generators = [stream.order() for stream in streams]
         sample = StackedSample([p.train for p in self.problems], device=self.recipe.device)
-        values_per_row = sum(self.network.layer_sizes)
         return Batches(
-            sample, self.recipe.batch_size, generators, stream_of_network, values_per_row
+            sample,
+            self.recipe.batch_size,
+            generators,
+            stream_of_network,
+            self.network.values_per_row,
         )
 
     def _make_evaluators(self):
@@ -88,9 +91,10 @@ class Trainer:
         -------
         outcomes : list of Outcome, one for each network
         """
-        # Callbacks may want tensors that autograd accepts.
-        gradients = torch.inference_mode if self.monitor is None else torch.no_grad
-        work = self.batches.batch_size * self.network.n_weights
+        # Callbacks, and some networks, want tensors that autograd accepts.
+        plain = self.monitor is None and not self.network.uses_autograd
+        gradients = torch.inference_mode if plain else torch.no_grad
+        work = self.batches.batch_size * self.network.multiplications_per_row
         with torch_threads(threads_for(work)), gradients():
             if self.monitor is not None:
                 self.monitor.train_begin()
@@ -298,6 +302,6 @@ class _Stopping:
 
 
 def _max_norm(network, problems):
-    """Bounds of a stack, of shape (n_networks, 1, 1); None where there are none."""
+    """Bounds of a stack, of shape (n_networks,); None where there are none."""
     norms = torch.tensor([p.max_norm for p in problems]).to(network.parameters)
-    return norms[:, None, None] if bool(norms.isfinite().any()) else None
+    return norms if bool(norms.isfinite().any()) else None

@@ -8,11 +8,11 @@ than the arithmetic; tests hold it to autograd's.
 
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 from ._activations import ACTIVATIONS
 from ._losses import LOSSES
+from ._stack import Stack
 
 
 def forward(x, weights, biases, activation):
@@ -39,12 +39,6 @@ def forward(x, weights, biases, activation):
     return x
 
 
-def _views(flat, shapes):
-    """Consecutive pieces of a flat tensor, in the given shapes."""
-    sizes = [torch.Size(shape).numel() for shape in shapes]
-    return [piece.view(shape) for piece, shape in zip(flat.split(sizes), shapes, strict=True)]
-
-
 class _Buffers:
     """Memory of one training step for batches of one size, used again at every step.
 
@@ -67,8 +61,8 @@ class _Buffers:
         self.deltas = empty()
 
 
-class StackedMLP:
-    """`n_networks` multilayer perceptrons of one architecture.
+class StackedMLP(Stack):
+    """`n_networks` multilayer perceptrons of one architecture; weights are (n_in, n_out).
 
     Parameters
     ----------
@@ -82,14 +76,6 @@ class StackedMLP:
         A key of ``LOSSES``.
     dtype, device
         Of weights and arithmetic.
-
-    Attributes
-    ----------
-    parameters, gradient : tensors of shape (n_parameters,)
-        All weights of all networks, then all biases, without gaps: what an optimiser updates.
-    weights : list of tensors of shape (n_networks, n_in, n_out)
-    biases : list of tensors of shape (n_networks, n_out)
-        Views of `parameters`.
     """
 
     def __init__(
@@ -103,27 +89,21 @@ class StackedMLP:
         device="cpu",
     ):
         self.layer_sizes = tuple(layer_sizes)
-        self.n_networks = n_networks
         self.activation = ACTIVATIONS[activation]
         self.loss = LOSSES[loss]
-        self._options = {"dtype": dtype, "device": device}
-        shapes = [(n_networks, n_in, n_out) for n_in, n_out in pairwise(self.layer_sizes)]
-        shapes += [(n_networks, n_out) for n_out in self.layer_sizes[1:]]
-        self._shapes = shapes
-        n_parameters = sum(torch.Size(shape).numel() for shape in shapes)
-        self.parameters = torch.zeros(n_parameters, **self._options)
-        self.gradient = torch.zeros(n_parameters, **self._options)
-        self.weights, self.biases = self._split(self.parameters)
-        self.weight_gradients, self.bias_gradients = self._split(self.gradient)
-        self._flat_weights = self.parameters[: self.n_weights]
-        single = n_networks == 1 and self._flat_weights.device.type == "cpu"
-        self._weights_in_numpy = self._flat_weights.numpy() if single else None
-        self._flat_gradient = self.gradient[: self.n_weights]
+        shapes = list(pairwise(self.layer_sizes))
+        super().__init__(
+            shapes,
+            [(n_out,) for _, n_out in shapes],
+            incoming_axes=[0] * (len(shapes) - 1),
+            n_networks=n_networks,
+            dtype=dtype,
+            device=device,
+        )
         # Views made once: making one costs as much as a small product.
         self._transposed = [weight.transpose(1, 2) for weight in self.weights]
         self._bias_rows = [bias[:, None] for bias in self.biases]
         self._buffers = {}
-        self._squares = None
 
     @property
     def n_layers(self):
@@ -131,44 +111,14 @@ class StackedMLP:
         return len(self.layer_sizes) - 1
 
     @property
-    def n_weights(self):
-        """Number of leading `parameters` that are weights; the rest are biases."""
-        return sum(weight.numel() for weight in self.weights)
+    def values_per_row(self):
+        """Values that training on one row of one network touches."""
+        return sum(self.layer_sizes)
 
-    def parameter_pieces(self, start, stop, apart):
-        """Weights and biases of networks `start` to `stop`, for an optimiser.
-
-        Parameters
-        ----------
-        start, stop : int
-        apart : bool
-            Whether weights and biases must not share a tensor.
-
-        Returns
-        -------
-        pieces : list of (is_weight, list of parameters, list of gradients)
-            Contiguous tensors, as few as the networks allow.
-        """
-        if (start, stop) == (0, self.n_networks):
-            if not apart:
-                return [(True, [self.parameters], [self.gradient])]
-            n = self.n_weights
-            return [
-                (True, [self.parameters[:n]], [self.gradient[:n]]),
-                (False, [self.parameters[n:]], [self.gradient[n:]]),
-            ]
-        pieces = [
-            (True, self.weights, self.weight_gradients),
-            (False, self.biases, self.bias_gradients),
-        ]
-        return [
-            (is_weight, [p[start:stop] for p in parameters], [g[start:stop] for g in gradients])
-            for is_weight, parameters, gradients in pieces
-        ]
-
-    def _split(self, flat):
-        views = _views(flat, self._shapes)
-        return views[: self.n_layers], views[self.n_layers :]
+    @property
+    def multiplications_per_row(self):
+        """Size of the forward pass of one row of all networks."""
+        return self.n_weights
 
     def forward(self, x):
         """Outputs without dropout, before the output function.
@@ -277,70 +227,3 @@ class StackedMLP:
                 d.mul_(mask)
             saved = buffers.active if activation.from_output else buffers.sums
             activation.backward(d, saved[layer - 1])
-
-    def squared_norms(self):
-        """Sum of squares of each network's weights: tensor or ndarray of shape (n_networks,)."""
-        if self._weights_in_numpy is not None:  # where a small product costs less
-            return np.dot(self._weights_in_numpy, self._weights_in_numpy)[None]
-        return sum(weight.square().sum((1, 2)) for weight in self.weights)
-
-    def add_penalty(self, decay):
-        """Add the gradient of L2 penalties, ``decay * weights``, to the gradient.
-
-        Parameters
-        ----------
-        decay : tensor of shape (n_networks, 1, 1), or float for all
-        """
-        if not torch.is_tensor(decay):
-            self._flat_gradient.add_(self._flat_weights, alpha=decay)
-            return
-        for weight, gradient in zip(self.weights, self.weight_gradients):
-            gradient.addcmul_(weight, decay)
-
-    def load(self, network, weights, biases):
-        """Set the parameters of one network of the stack from arrays."""
-        pairs = list(zip(self.weights + self.biases, [*weights, *biases], strict=True))
-        for ours, theirs in pairs:
-            if ours.shape[1:] != theirs.shape:
-                raise ValueError(f"Parameters of shape {theirs.shape} for {ours.shape[1:]}.")
-        for ours, theirs in pairs:
-            ours[network].copy_(torch.as_tensor(theirs))
-
-    def save(self, into, which):
-        """Copy the parameters of some networks into a tensor like `parameters`.
-
-        Parameters
-        ----------
-        into : tensor of shape (n_parameters,)
-        which : bool ndarray of shape (n_networks,)
-        """
-        if which.all():
-            into.copy_(self.parameters)
-        elif which.any():
-            which = torch.from_numpy(which).to(into.device)
-            for theirs, ours in zip(_views(into, self._shapes), self.weights + self.biases):
-                theirs[which] = ours[which]
-
-    def export(self, network):
-        """Weights and biases of one network, as NumPy arrays that share no memory."""
-        arrays = [p[network].cpu().numpy().copy() for p in self.weights + self.biases]
-        return arrays[: self.n_layers], arrays[self.n_layers :]
-
-    def clip_norms(self, max_norm):
-        """Bound the L2 norm of each hidden unit's incoming weights, in place.
-
-        Parameters
-        ----------
-        max_norm : tensor of shape (n_networks, 1, 1)
-            Upper bounds; infinity leaves a network alone.
-
-        References
-        ----------
-        Srivastava et al. 2014, section 5.1: dropout with max-norm regularisation.
-        """
-        if self._squares is None:
-            self._squares = [torch.empty_like(weight) for weight in self.weights[:-1]]
-        for weight, squares in zip(self.weights, self._squares):
-            # torch.linalg.vector_norm over this axis takes ten times as long.
-            norms = torch.mul(weight, weight, out=squares).sum(1, keepdim=True)
-            weight.mul_(norms.rsqrt_().mul_(max_norm).clamp_max_(1.0))

@@ -36,7 +36,7 @@ def flat_groups(network, learning_rates, apart):
 
     Parameters
     ----------
-    network : StackedMLP
+    network : Stack
     learning_rates : sequence of float, length n_networks
         Networks with equal rates must be neighbours.
     apart : bool
@@ -216,7 +216,7 @@ class External(StackOptimizer):
 
     Parameters
     ----------
-    network : StackedMLP
+    network : Stack
         With one network.
     learning_rate : float
     optimizer_class : type
