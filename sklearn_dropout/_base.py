@@ -127,7 +127,8 @@ class DropoutNetwork(BaseEstimator):
         if "_calls" in vars(self):
             self._calls.append((self, call))
             return self
-        prepared = self._prepare(call)
+        self._check_params()
+        prepared = prepare(self, call)
         (outcome,) = prepared.learner._train([prepared])
         prepared.finish(outcome)
         return self
@@ -138,11 +139,10 @@ class DropoutNetwork(BaseEstimator):
             clone._calls = self._calls
         return clone
 
-    def _prepare(self, call, checked=None):
-        """Check everything, and describe the training that is to be done: see `prepare`."""
+    def _check_params(self):
+        """Check types and ranges of the parameters, unless scikit-learn is told not to."""
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        return prepare(self, call, checked)
 
     def _train(self, prepared, progress=None, keep_interrupted=True):
         """Train the networks of several prepared fits as one stack.

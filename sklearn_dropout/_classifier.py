@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid
 from ._base import DropoutNetwork
 from ._preparation import FitCall
 from ._validation import StrOptions, as_array
+from .nn._losses import softmax
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -205,7 +206,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         """
         z = self._outputs(X)
         if self.out_activation_ == "softmax":
-            return torch.softmax(z, 1).numpy()
+            return softmax(z).numpy()
         return torch.sigmoid(self._both_sides(z)).numpy()
 
     def predict_log_proba(self, X):
@@ -223,7 +224,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         """
         z = self._outputs(X)
         if self.out_activation_ == "softmax":
-            return torch.log_softmax(z, 1).numpy()
+            return softmax(z, torch.log_softmax).numpy()
         return logsigmoid(self._both_sides(z)).numpy()
 
     def _both_sides(self, z):

@@ -84,6 +84,15 @@ def graft(template, whole, network):
     return copied
 
 
+def inputs_of_network(whole, X):
+    """What a pipeline hands over to its network, from the inputs of the pipeline."""
+    while type(whole) is Pipeline:
+        if len(whole.steps) > 1:
+            X = whole[:-1].transform(X)
+        whole = whole.steps[-1][1]
+    return X
+
+
 def complete(whole):
     """Set what a whole would have taken from its network after the network's fit."""
     if type(whole) is Pipeline:

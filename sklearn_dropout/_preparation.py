@@ -1,7 +1,8 @@
 """From the arguments of `fit` to a problem that the training loop can solve."""
 
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -67,6 +68,8 @@ class Prepared:
     dtype : dtype
         In which the weights are kept: that of the data as given, so that predicting data like
         them converts nothing.
+    learned : dict
+        Attributes of `learner` that came from the data.
     history : skorch History, default=None
         Filled by callbacks.
     """
@@ -81,12 +84,35 @@ class Prepared:
     loss: str
     parameters: tuple | None
     dtype: type
+    learned: dict
     history: object = None
 
     @property
     def continues(self):
         """Whether the fit goes on from an earlier call."""
         return self.parameters is not None
+
+    def serves(self, estimator):
+        """Whether `alike` holds: not where another seed holds out other rows."""
+        if self.problem.valid is None or self.call.validation[0] is not None:
+            return True
+        return isinstance(estimator.random_state, Integral) and (
+            seed_from(estimator.random_state) == self.problem.seed
+        )
+
+    def alike(self, estimator):
+        """Prepare a fit of the same call by an estimator that differs in numbers that stack.
+
+        The parameters are taken as checked.
+        """
+        learner = copy(estimator)
+        rates = learner._rates()
+        vars(learner).update(self.learned, _dropout_rates=rates)
+        seed, old = seed_from(learner.random_state), self.problem
+        problem = make_problem(learner, old.train, old.valid, seed, False, False)
+        return replace(
+            self, estimator=estimator, learner=learner, problem=problem, rates=rates, history=None
+        )
 
     def finish(self, outcome):
         """Hand what was learned over to the estimator; a failed run raises and changes nothing."""
@@ -169,6 +195,7 @@ def prepare(estimator, call, checked=None):
         loss=learner._loss_name(),
         parameters=learner._parameters if continues else None,
         dtype=precision(call.X),
+        learned={k: v for k, v in vars(learner).items() if k not in vars(estimator)},
     )
 
 

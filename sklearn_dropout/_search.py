@@ -9,8 +9,8 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from ._nesting import find_network
-from ._search_jobs import Evaluation, Task, make_chunks, network_epochs, run_chunk, shared
+from ._search_jobs import Evaluation, n_features_of, run_chunk, shared
+from ._search_plan import Candidate, Task, make_chunks
 from ._validation import (
     _check_method_params,
     _insert_error_scores,
@@ -129,7 +129,6 @@ class DropoutSearchCV(GridSearchCV):
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(cv.split(X, y, **routed.splitter.split))
         candidates = list(ParameterGrid(self.param_grid))
-        wholes = self._make_candidates(candidates)
 
         evaluation = Evaluation(
             X=X,
@@ -140,7 +139,7 @@ class DropoutSearchCV(GridSearchCV):
             return_train_score=self.return_train_score,
             error_score=self.error_score,
         )
-        out = self._evaluate(evaluation, candidates, wholes, splits)
+        out = self._evaluate(evaluation, self._make_candidates(candidates), splits)
         _warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
             _insert_error_scores(out, self.error_score)
@@ -153,26 +152,26 @@ class DropoutSearchCV(GridSearchCV):
         self.cv_results_ = results
         return self
 
-    def _make_candidates(self, candidates):
+    def _make_candidates(self, grid):
         """Estimators with the parameters of the grid; refuse what every fold would refuse."""
-        wholes = []
-        for place, params in enumerate(candidates):
+        candidates = []
+        for place, params in enumerate(grid):
             try:
                 whole = clone(self.estimator).set_params(**clone(params, safe=False))
-                wholes.append(whole)
-                network, _ = find_network(whole)
-                if self.error_score == "raise" and network is not None:
-                    network._validate_params()
-                    network._rates()
+                candidate = Candidate(params, whole)
+                if self.error_score == "raise" and candidate.network is not None:
+                    candidate.network._check_params()
+                    candidate.network._rates()
+                candidates.append(candidate)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Candidate {place} of the grid, {params!r}: {error}") from error
-        return wholes
+        return candidates
 
-    def _evaluate(self, evaluation, candidates, wholes, splits):
+    def _evaluate(self, evaluation, candidates, splits):
         """Results of all candidates on all folds, candidate by candidate."""
         tasks = [
-            Task(candidate * len(splits) + fold, params, whole, train, test, fold)
-            for candidate, (params, whole) in enumerate(zip(candidates, wholes))
+            Task(place * len(splits) + fold, candidate, train, test, fold)
+            for place, candidate in enumerate(candidates)
             for fold, (train, test) in enumerate(splits)
         ]
         if not tasks:
@@ -180,7 +179,7 @@ class DropoutSearchCV(GridSearchCV):
                 "No fits were performed. Was the CV iterator empty? Were there no candidates?"
             )
         n_workers = joblib.effective_n_jobs(self.n_jobs)
-        shape = (len(splits[0][0]) + len(splits[0][1]), getattr(evaluation.X, "shape", (0, 1))[-1])
+        shape = (len(splits[0][0]) + len(splits[0][1]), n_features_of(evaluation.X))
         chunks = make_chunks(tasks, shape, n_workers)
         evaluation.one_thread = n_workers > 1
         out = [None] * len(tasks)
@@ -234,7 +233,7 @@ class _Bar:
     """Progress of a search in network-epochs."""
 
     def __init__(self, tasks, hidden):
-        self.n_epochs = {task.place: network_epochs(task) for task in tasks}
+        self.n_epochs = {task.place: task.candidate.n_epochs() for task in tasks}
         total = sum(self.n_epochs.values())
         self.bar = tqdm(total=total, unit="epoch", desc="search", disable=hidden)
         self.n_done = 0

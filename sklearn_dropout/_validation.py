@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.model_selection._validation import (
     _insert_error_scores,
     _score,
@@ -20,6 +20,8 @@ __all__ = [
     "Options",
     "StrOptions",
     "_MultimetricScorer",
+    "_PassthroughScorer",
+    "_Scorer",
     "_check_method_params",
     "_insert_error_scores",
     "_safe_split",

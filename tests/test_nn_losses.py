@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 from sklearn_dropout.nn._activations import ACTIVATIONS
-from sklearn_dropout.nn._losses import LOSSES, OUT_ACTIVATIONS
+from sklearn_dropout.nn._losses import LOSSES, OUT_ACTIVATIONS, softmax
 
 SEEDS = [0, 1, 2]
 
@@ -165,8 +165,15 @@ def test_a_stack_of_losses_is_each_loss(loss):
     rows, slopes = LOSSES[loss].rows(z, y), derivative(loss, z, y)
     assert rows.shape == (3, 40)
     for network, pair in enumerate(pairs):
-        assert torch.equal(rows[network], LOSSES[loss].rows(*pair))
-        assert torch.equal(slopes[network], derivative(loss, *pair))
+        torch.testing.assert_close(rows[network], LOSSES[loss].rows(*pair), rtol=1e-14, atol=1e-15)
+        torch.testing.assert_close(slopes[network], derivative(loss, *pair), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 3), (1, 500, 3), (50, 16, 10), (200, 7), (2, 0, 3)])
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+def test_softmax_whatever_the_size(shape, function):
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 9
+    torch.testing.assert_close(softmax(z, function), function(z, -1), rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -21,13 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
-from sklearn_dropout._search_jobs import (
-    Evaluation,
-    Task,
-    make_chunks,
-    network_epochs,
-    split_params,
-)
+from sklearn_dropout._search_jobs import Evaluation
+from sklearn_dropout._search_plan import Candidate, Task, make_chunks, split_params
 from sklearn_dropout._training import Trainer
 
 SMALL = {
@@ -70,9 +65,12 @@ def assert_same_scores(got, expected, rtol=1e-6):
 
 def tasks_of(est, grid, n_rows=50, n_folds=5):
     splits = list(KFold(n_folds).split(np.zeros(n_rows)))
+    candidates = [
+        Candidate(params, clone(est).set_params(**params)) for params in ParameterGrid(grid)
+    ]
     return [
-        Task(place * n_folds + fold, params, clone(est).set_params(**params), train, test, fold)
-        for place, params in enumerate(ParameterGrid(grid))
+        Task(place * n_folds + fold, candidate, train, test, fold)
+        for place, candidate in enumerate(candidates)
         for fold, (train, test) in enumerate(splits)
     ]
 
@@ -129,6 +127,8 @@ PLANS = {
     ),
     "not ours": (LogisticRegression(), {"C": [0.1, 1.0]}, {}, [1] * 10),
     "two workers": (classifier(), RATES, {"n_workers": 2}, [7, 8]),
+    "pipeline of two workers": (PIPELINE, net_grid(**RATES), {"n_workers": 2}, [6, 9]),
+    "pipeline of many workers": (PIPELINE, net_grid(**RATES), {"n_workers": 8}, [2] * 7 + [1]),
     "many workers": (classifier(), RATES, {"n_workers": 100}, [1] * 15),
     "broken": (classifier(), {"hidden_layer_sizes": ["three", (4,)]}, {}, [1] * 5 + [5]),
 }
@@ -141,12 +141,16 @@ def test_chunks(est, grid, options, sizes):
     for chunk in chunks:
         assert len({len(task.train) for task in chunk}) == 1
         shared = [
-            {n: v for n, v in split_params(t.params, "net__")[0].items() if n != "dropout_rate"}
+            {
+                n: v
+                for n, v in split_params(t.candidate.params, "net__")[0].items()
+                if n != "dropout_rate"
+            }
             for t in chunk
         ]
         if isinstance(est, Pipeline):
             assert all(params == shared[0] for params in shared)
-            assert len({t.params.get("scale__with_std") for t in chunk}) == 1
+            assert len({t.candidate.params.get("scale__with_std") for t in chunk}) == 1
 
 
 @pytest.mark.parametrize("name", ["batch_size", "hidden_layer_sizes", "max_iter", "activation"])
@@ -155,7 +159,7 @@ def test_bad_values_wait_for_their_fit(name, value):
     tasks = tasks_of(classifier(), {name: [value], "alpha": [0.0, 1.0]})
     chunks = make_chunks(tasks, (50, 4), 1)
     assert sum(map(len, chunks)) == len(tasks)
-    assert all(isinstance(network_epochs(task), int) for task in tasks)
+    assert all(isinstance(task.candidate.n_epochs(), int) for task in tasks)
 
 
 def test_chunks_are_bounded_whatever_the_size_of_the_grid():
@@ -168,10 +172,10 @@ def test_chunks_are_bounded_whatever_the_size_of_the_grid():
 
 
 def test_chunks_hold_few_folds_where_data_are_large(monkeypatch):
-    monkeypatch.setattr("sklearn_dropout._search_jobs._CHUNK_VALUES", 3 * 50 * 4)
+    monkeypatch.setattr("sklearn_dropout._search_plan._CHUNK_VALUES", 3 * 50 * 4)
     chunks = chunks_of(classifier(), {"alpha": [0.0, 0.1, 1.0]}, n_folds=10)
     assert [len({task.fold for task in chunk}) for chunk in chunks] == [3, 3, 3, 1]
-    monkeypatch.setattr("sklearn_dropout._search_jobs._CHUNK_VALUES", 1)
+    monkeypatch.setattr("sklearn_dropout._search_plan._CHUNK_VALUES", 1)
     chunks = chunks_of(classifier(), {"alpha": [0.0, 0.1, 1.0]}, n_folds=10)
     assert [len(chunk) for chunk in chunks] == [3] * 10
     assert all(len({task.fold for task in chunk}) == 1 for chunk in chunks)
@@ -180,7 +184,7 @@ def test_chunks_hold_few_folds_where_data_are_large(monkeypatch):
 def test_chunks_of_a_last_step_that_is_replaced():
     networks = [classifier(), classifier(hidden_layer_sizes=(3,)), LogisticRegression()]
     chunks = chunks_of(PIPELINE, {"net": networks})
-    assert all(len({id(task.params["net"]) for task in chunk}) == 1 for chunk in chunks)
+    assert all(len({id(task.candidate.params["net"]) for task in chunk}) == 1 for chunk in chunks)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +221,7 @@ def test_evaluation_of_a_chunk():
     results = dict(evaluation(X, y, return_train_score=True).run(tasks))
     assert sorted(results) == list(range(15))
     for task in tasks:
-        direct = classifier(**task.params).fit(X[task.train], y[task.train])
+        direct = classifier(**task.candidate.params).fit(X[task.train], y[task.train])
         result = results[task.place]
         assert result["fit_error"] is None
         assert result["n_test_samples"] == 10
@@ -572,7 +576,7 @@ def test_bar_is_closed_after_an_error(capsys):
 @pytest.mark.parametrize("est", [classifier(), PIPELINE], ids=["alone", "pipeline"])
 def test_few_networks_are_alive_whatever_the_size_of_the_grid(est, n_candidates, monkeypatch):
     X, y = data()
-    for module in ("_search_jobs", "_stacking"):
+    for module in ("_search_plan", "_stacking"):
         monkeypatch.setattr(f"sklearn_dropout.{module}.stack_size", lambda rows, sizes: 4)
     seen = weakref.WeakSet()
     alive = []

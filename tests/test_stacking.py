@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
 from sklearn_dropout._base import DropoutNetwork
 from sklearn_dropout._nesting import find_network
-from sklearn_dropout._preparation import FitCall
+from sklearn_dropout._preparation import FitCall, prepare
 from sklearn_dropout._stacking import STACKABLE, stack_key, stack_size, train_together
 
 SMALL = {
@@ -382,7 +382,7 @@ WITHOUT_EFFECT = {"verbose", "warm_start", "callbacks", "device", "scoring"}
 
 
 def prepared(est, X, y):
-    return est._prepare(FitCall(X, y))
+    return prepare(est, FitCall(X, y))
 
 
 def test_every_parameter_has_its_two_values():

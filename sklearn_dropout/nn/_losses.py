@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 
+_FEW_VALUES = 128
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -32,8 +34,19 @@ class Loss:
     derivative: Callable
 
 
-def _softmax(z, y, out):
-    torch.softmax(z, -1, out=out).sub_(y)
+def softmax(z, function=torch.softmax):
+    """Softmax (or its logarithm) over the last axis.
+
+    Over a short last axis PyTorch's is scalar code; over the one before it is not. How many steps
+    come at once, on axes before the last three, must not change the result.
+    """
+    if z.shape[-3:].numel() < _FEW_VALUES:
+        return function(z, -1)
+    return function(z.transpose(-1, -2).contiguous(), -2).transpose(-1, -2)
+
+
+def _softmax_error(z, y, out):
+    torch.sub(softmax(z), y, out=out)
 
 
 def _sigmoid(z, y, out):
@@ -57,6 +70,10 @@ def _exp(z, y, out):
 
 
 def _cross_entropy(z, y):
+    return (softmax(z, torch.log_softmax) * y).sum(-1).neg_()
+
+
+def _binary_cross_entropy(z, y):
     return binary_cross_entropy_with_logits(z, y, reduction="none").sum(-1)
 
 
@@ -65,8 +82,8 @@ def _half_poisson_deviance(z, y):
 
 
 LOSSES = {
-    "log_loss": Loss("softmax", lambda z, y: -(torch.log_softmax(z, -1) * y).sum(-1), _softmax),
-    "binary_log_loss": Loss("logistic", _cross_entropy, _sigmoid),
+    "log_loss": Loss("softmax", _cross_entropy, _softmax_error),
+    "binary_log_loss": Loss("logistic", _binary_cross_entropy, _sigmoid),
     "squared_error": Loss("identity", lambda z, y: 0.5 * (z - y).square().sum(-1), _difference),
     "absolute_error": Loss("identity", lambda z, y: (z - y).abs().sum(-1), _sign),
     "huber": Loss("identity", lambda z, y: huber_loss(z, y, reduction="none").sum(-1), _clipped),
@@ -76,6 +93,6 @@ LOSSES = {
 OUT_ACTIVATIONS = {
     "identity": lambda z: z,
     "logistic": torch.sigmoid,
-    "softmax": lambda z: torch.softmax(z, -1),
+    "softmax": softmax,
     "exp": torch.exp,
 }

@@ -1,0 +1,201 @@
+"""Scores of networks that trained together against the scores of scikit-learn."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import accuracy_score, check_scoring, get_scorer, make_scorer, r2_score
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
+from sklearn_dropout import _search_jobs as search_jobs
+from sklearn_dropout._problem import Outcome
+from sklearn_dropout._stack_scores import own_scores, scores_together
+
+SMALL = {"hidden_layer_sizes": (6,), "max_iter": 8, "learning_rate_init": 0.03, "batch_size": 20}
+
+
+def data(kind, n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 4))
+    signal = X @ rng.standard_normal((4, 3)) + rng.standard_normal((n, 3))
+    targets = {
+        "two classes": np.where(signal[:, 0] > 0, "yes", "no"),
+        "three classes": np.array(["a", "b", "c"])[signal.argmax(1)],
+        "labels": (signal > 0).astype(int),
+        "sparse labels": sparse.csr_matrix((signal > 0).astype(int)),
+        "number": 100 + 30 * signal[:, 0],
+        "numbers": signal * [1, 10, 100],
+        "one constant": np.column_stack([signal[:, 0], np.full(n, 7.0)]),
+        "counts": np.abs(signal[:, 0]).round(),
+    }
+    return X, targets[kind]
+
+
+KINDS = {
+    "two classes": DropoutMLPClassifier,
+    "three classes": DropoutMLPClassifier,
+    "labels": DropoutMLPClassifier,
+    "sparse labels": DropoutMLPClassifier,
+    "number": DropoutMLPRegressor,
+    "numbers": DropoutMLPRegressor,
+    "one constant": DropoutMLPRegressor,
+    "counts": DropoutMLPRegressor,
+}
+
+
+def estimator(kind, **params):
+    if kind == "counts":
+        params["loss"] = "poisson"
+    return KINDS[kind](**SMALL | params)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_scores_are_those_of_the_estimators(kind, dtype, activation):
+    X, y = data(kind)
+    X_new, y_new = data(kind, n=900, seed=1)
+    fitted = [
+        estimator(kind, random_state=seed, activation=activation).fit(X, y) for seed in range(3)
+    ]
+    outcomes = [
+        Outcome(*est._parameters, curves={}, error="", training_state=None) for est in fitted
+    ]
+    got = own_scores(fitted, outcomes, X_new.astype(dtype), y_new)
+    expected = [est.score(X_new.astype(dtype), y_new) for est in fitted]
+    assert len(set(expected)) > 1
+    assert all(isinstance(score, float) for score in got)
+    np.testing.assert_allclose(got, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+def test_scores_in_chunks_of_rows(monkeypatch):
+    X, y = data("three classes")
+    fitted = [estimator("three classes", random_state=seed).fit(X, y) for seed in range(3)]
+    outcomes = [
+        Outcome(*est._parameters, curves={}, error="", training_state=None) for est in fitted
+    ]
+    monkeypatch.setattr("sklearn_dropout._stack_scores._MAX_VALUES", 7 * 3 * 6)
+    assert own_scores(fitted, outcomes, X, y) == [est.score(X, y) for est in fitted]
+
+
+CLF, REG = DropoutMLPClassifier(), DropoutMLPRegressor()
+ASKS = {
+    "own score": (CLF, check_scoring(CLF), True),
+    "own score of a regressor": (REG, check_scoring(REG), True),
+    "accuracy": (CLF, get_scorer("accuracy"), True),
+    "r2": (REG, get_scorer("r2"), True),
+    "pipeline": (make_pipeline(StandardScaler(), CLF), get_scorer("accuracy"), True),
+    "pipelines": (Pipeline([("all", make_pipeline(PCA(), REG))]), get_scorer("r2"), True),
+    "r2 of a classifier": (CLF, get_scorer("r2"), False),
+    "accuracy of a regressor": (REG, get_scorer("accuracy"), False),
+    "log loss": (CLF, get_scorer("neg_log_loss"), False),
+    "number of right rows": (CLF, make_scorer(accuracy_score, normalize=False), False),
+    "less is better": (REG, make_scorer(r2_score, greater_is_better=False), False),
+    "function": (CLF, lambda est, X, y: 0.5, False),
+    "targets": (TransformedTargetRegressor(REG), get_scorer("r2"), False),
+    "targets in a pipeline": (
+        make_pipeline(StandardScaler(), TransformedTargetRegressor(REG)),
+        get_scorer("r2"),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("whole", "scorer", "expected"), ASKS.values(), ids=ASKS)
+def test_which_scorers_ask_for_the_own_score(whole, scorer, expected):
+    assert scores_together(scorer, whole) is expected
+    with config_context(enable_metadata_routing=True):
+        assert not scores_together(scorer, whole)
+
+
+def two_searches(est, grid, X, y, **options):
+    options = {"cv": 3, "return_train_score": True, "refit": False} | options
+    return [
+        Search(est, grid, **options).fit(X, y).cv_results_
+        for Search in (DropoutSearchCV, GridSearchCV)
+    ]
+
+
+def assert_same_scores(ours, theirs):
+    names = [name for name in theirs if name.startswith(("split", "mean_t", "std_t"))]
+    assert len(names) > 4
+    for name in names:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_scores_without_the_scorer(kind, monkeypatch):
+    X, y = data(kind)
+    grid = {"dropout_rate": [0.0, 0.4], "activation": ["relu", "tanh"]}
+    est = estimator(kind, random_state=0, max_iter=3)
+    _, theirs = two_searches(est, grid, X, y)
+    monkeypatch.setattr(search_jobs, "_score", None)
+    monkeypatch.setattr("sklearn_dropout._search.GridSearchCV", None)
+    ours = DropoutSearchCV(est, grid, cv=3, return_train_score=True, refit=False).fit(X, y)
+    assert_same_scores(ours.cv_results_, theirs)
+
+
+def test_preprocessing_of_each_candidate(monkeypatch):
+    X, y = data("three classes")
+    model = make_pipeline(
+        FunctionTransformer(), PCA(random_state=0), estimator("three classes", random_state=0)
+    )
+    grid = {
+        "pca__n_components": [1, 3],
+        "dropoutmlpclassifier__dropout_rate": [0.0, 0.4],
+        "functiontransformer": ["passthrough", StandardScaler()],
+    }
+    _, theirs = two_searches(model, grid, X, y)
+    monkeypatch.setattr(search_jobs, "_score", None)
+    ours = DropoutSearchCV(model, grid, cv=3, return_train_score=True, refit=False).fit(X, y)
+    assert_same_scores(ours.cv_results_, theirs)
+
+
+def test_a_class_that_is_in_the_test_fold_only():
+    X, y = data("three classes")
+    y[:5] = "rare"
+    fold = PredefinedSplit(np.where(np.arange(60) < 20, 0, -1))
+    ours, theirs = two_searches(
+        estimator("three classes", random_state=0), {"alpha": [0.0, 1.0]}, X, y, cv=fold
+    )
+    assert_same_scores(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the:UserWarning")
+def test_r2_of_one_row_is_not_defined():
+    X, y = data("number", n=12)
+    with pytest.warns(UndefinedMetricWarning, match="less than two samples"):
+        ours, theirs = two_searches(
+            estimator("number", random_state=0), {"alpha": [0.0, 1.0]}, X, y, cv=KFold(12)
+        )
+    assert np.isnan(ours["mean_test_score"]).all()
+    assert_same_scores(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the:UserWarning")
+@pytest.mark.filterwarnings("ignore:Scoring failed:UserWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+def test_test_rows_that_cannot_be_predicted():
+    X, y = data("number")
+    X[0, 0] = np.nan
+    ours, theirs = two_searches(
+        estimator("number", random_state=0), {"alpha": [0.0, 1.0]}, X, y, return_train_score=False
+    )
+    assert np.isnan(ours["split0_test_score"]).all()
+    assert_same_scores(ours, theirs)
+
+
+def test_rows_held_out_by_networks_of_one_stack_stay_apart():
+    """Each seed stops on rows of its own and has its own scale of the targets."""
+    X, y = data("number", n=120)
+    est = estimator("number", early_stopping=True, max_iter=15)
+    grid = {"random_state": [0, 1, np.random.RandomState(3)], "dropout_rate": [0.0, 0.3]}
+    ours, theirs = two_searches(est, grid, X, y)
+    assert len(set(theirs["mean_test_score"].round(6))) == 6
+    assert_same_scores(ours, theirs)
