@@ -10,6 +10,8 @@ from scipy import sparse
 _POOLED_VALUES = 8_000_000
 # Inputs, targets and masks of a block of steps should stay in a core's cache together.
 _BLOCK_VALUES = 128_000
+# Large stacks exceed that, up to so many times, for fewer blocks of more than a step.
+_LARGE_BLOCKS = 8
 
 
 @dataclass
@@ -250,7 +252,8 @@ class Batches:
         self.generators = generators
         self.stream_of_network = stream_of_network
         per_step = self.batch_size * sample.n_networks * values_per_row
-        self._max_steps = max(1, _BLOCK_VALUES // per_step)
+        several = min(_LARGE_BLOCKS, _LARGE_BLOCKS * _BLOCK_VALUES // per_step)
+        self._max_steps = max(1, several, _BLOCK_VALUES // per_step)
         self._in_order = sample.order()
         self._whole = None
         if self.n_steps == 1:
