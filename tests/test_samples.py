@@ -302,10 +302,10 @@ def test_epochs_at_once_are_epochs_one_by_one():
 def test_segments_are_cut_where_they_grow_too_long():
     """Whether the steps of an epoch are gathered at once or not does not change them."""
     whole = make_batches([make_sample()], 4, values_per_row=1)
-    parts = make_batches([make_sample()], 4, values_per_row=10_000)
+    parts = make_batches([make_sample()], 4, values_per_row=100_000)
     assert whole.max_epochs > 1
     assert parts.max_epochs == 1
-    assert len(list(make_batches([make_sample()], 4, values_per_row=10_000).segments(1))) > 1
+    assert len(list(make_batches([make_sample()], 4, values_per_row=100_000).segments(1))) > 1
     assert rows_of(steps_of(whole)[0]) == rows_of(steps_of(parts)[0])
 
 
