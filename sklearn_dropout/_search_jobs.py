@@ -331,7 +331,9 @@ def _kind(task, n_features):
     try:
         hidden = check_hidden_layer_sizes(network.hidden_layer_sizes)
         n_rows = 200 if network.batch_size == "auto" else network.batch_size
-        size = stack_size(min(n_rows, len(task.train)), (n_features, *hidden, 1))
+        size = 1
+        if network._stacks:
+            size = stack_size(min(n_rows, len(task.train)), (n_features, *hidden, 1))
     except (TypeError, ValueError, ZeroDivisionError):  # said when the candidate is prepared
         return "", task.place, 1
     return _hash(outer) if prefix else "", _hash(fixed), size
