@@ -216,6 +216,32 @@ class CNNFamily:
 
         return self._in_parts(X, outputs)
 
+    def _draw_masks(self, n_samples, streams):
+        """Masks of stochastic passes, each one thinned network for all rows of the pass."""
+        n_convs = len(self._layout.conv_shapes)
+        units = [len(bias) for bias in self._parameters[1][n_convs:-1]]
+        return self._make_dropout(units, self._dropout_rates, 1, streams).draw(n_samples)
+
+    def _sample_outputs(self, X, masks):
+        """Outputs before the output function of each pass: (n_samples, n_rows, n_outputs).
+
+        What lies before the first dropout is computed once for all passes.
+        """
+        pieces = self._stages(X.dtype)
+        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
+        passes = [step.factors(dtype) for step in masks]
+        drops = [factor is not None for factor in passes[0]]
+        n_before = drops.index(True) if any(drops) else len(drops)
+
+        def outputs(h):
+            for piece in pieces[:n_before]:
+                h = piece(h)
+            if n_before == len(drops):
+                return h.expand(len(passes), -1, -1)
+            return torch.stack([_thinned(h, pieces, factors, n_before) for factors in passes])
+
+        return self._in_parts(X, outputs)
+
     @property
     def module_(self):
         """The network as a plain ``torch.nn.Module`` that computes the same predictions.
@@ -241,6 +267,13 @@ class CNNFamily:
             out_activation,
             self._dropout_rates,
         )
+
+
+def _thinned(h, pieces, factors, start):
+    """Outputs of one thinned network, from what enters the piece at `start`."""
+    for piece, factor in zip(pieces[start:], factors[start:]):
+        h = piece(h if factor is None else h * factor)
+    return h
 
 
 def _n_axes(X):

@@ -91,13 +91,29 @@ class Samples(nn.Module):
 
 
 def convolution(weight, bias, padding):
-    """``nn.Conv1d``, 2d or 3d on the memory of `weight` (n_out, n_in, *kernel) and `bias`."""
+    """``nn.Conv1d``, 2d or 3d on the memory of `weight` (n_out, n_in, *kernel) and `bias`.
+
+    Before a kernel of even size stands a layer of zeros for the position that it sees more behind
+    than before; ``padding="same"`` of PyTorch would do so too, but warn.
+    """
     n_out, n_in, *kernel_size = weight.shape
-    kind = [nn.Conv1d, nn.Conv2d, nn.Conv3d][len(kernel_size) - 1]
-    options = {"padding": padding, "device": weight.device, "dtype": weight.dtype}
-    layer = nn.utils.skip_init(kind, n_in, n_out, tuple(kernel_size), **options)
+    rank = len(kernel_size) - 1
+    missing = [size - 1 if padding == "same" else 0 for size in kernel_size]
+    layer = nn.utils.skip_init(
+        [nn.Conv1d, nn.Conv2d, nn.Conv3d][rank],
+        n_in,
+        n_out,
+        tuple(kernel_size),
+        padding=tuple(size // 2 for size in missing),
+        device=weight.device,
+        dtype=weight.dtype,
+    )
     layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return layer
+    behind = [side for size in reversed(missing) for side in (0, size % 2)]
+    if not any(behind):
+        return layer
+    zeros = [nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d][rank]
+    return nn.Sequential(OrderedDict(zeros=zeros(tuple(behind), 0.0), conv=layer))
 
 
 def convolutional(weights, biases, layout, activation, out_activation, rates):

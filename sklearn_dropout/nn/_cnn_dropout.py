@@ -56,6 +56,32 @@ class CNNStepMasks:
         if self.elements[block] is not None:
             h.mul_(self.elements[block])
 
+    def factors(self, dtype):
+        """What each place is multiplied by: inputs, blocks, hidden dense layers.
+
+        Returns
+        -------
+        factors : list of tensors of `dtype`, or None where nothing is dropped
+        """
+        blocks = [
+            _product([mask for mask in pair if mask is not None], dtype)
+            for pair in zip(self.maps, self.elements)
+        ]
+        masks = [None if self.inputs is None else self.inputs.to(dtype), *blocks]
+        masks += [None if mask is None else mask[0].to(dtype) for mask in self.dense.layers[1:]]
+        scales = [*self.scales, *(scale.number for scale in self.dense.scales[1:])]
+        return [None if mask is None else mask * scale for mask, scale in zip(masks, scales)]
+
+
+def _product(masks, dtype):
+    """One mask of several; None of none."""
+    if not masks:
+        return None
+    product = masks[0].to(dtype)
+    for mask in masks[1:]:
+        product = product * mask
+    return product
+
 
 class CNNDropout:
     """The dropout of a convolutional network.
