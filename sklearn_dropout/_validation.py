@@ -28,12 +28,15 @@ __all__ = [
     "_score",
     "_warn_or_raise_about_fit_failures",
     "as_array",
+    "check_conv_layer_sizes",
     "check_device",
     "check_feature_groups",
     "check_hidden_layer_sizes",
+    "check_input_shape",
     "check_rates",
     "check_solver",
     "check_weights",
+    "check_window",
     "merge_equal_rows",
     "precision",
 ]
@@ -55,16 +58,56 @@ def precision(X):
     return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
 
-def check_hidden_layer_sizes(sizes):
+def check_hidden_layer_sizes(sizes, name="hidden_layer_sizes"):
     """Units of each hidden layer, as a tuple of int."""
     sizes = np.atleast_1d(np.asarray(sizes))
     if sizes.size == 0:
         return ()
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or (sizes <= 0).any():
         raise ValueError(
-            f"hidden_layer_sizes must be > 0, a whole number for each layer, got {sizes.tolist()}."
+            f"{name} must be > 0, a whole number for each layer, got {sizes.tolist()}."
         )
     return tuple(int(size) for size in sizes)
+
+
+def check_conv_layer_sizes(sizes):
+    """Filters of each block, as a tuple of int."""
+    filters = check_hidden_layer_sizes(sizes, "conv_layer_sizes")
+    if not filters:
+        raise ValueError(
+            f"conv_layer_sizes={sizes!r} has no block of convolutions. Give the filters of at "
+            "least one, or use a perceptron (DropoutMLPClassifier, DropoutMLPRegressor)."
+        )
+    return filters
+
+
+def check_window(name, size, n_dimensions):
+    """Size of a kernel or pool in each dimension, from one whole number or one for each."""
+    values = np.asarray(size)
+    if values.dtype.kind not in "iu" or values.ndim > 1 or (values < 1).any():
+        raise ValueError(
+            f"{name}={size!r} must be a whole number > 0, or one for each dimension of a sample."
+        )
+    if values.ndim == 1 and len(values) != n_dimensions:
+        raise ValueError(
+            f"{name}={size!r} has {len(values)} numbers for the {n_dimensions} dimension(s) of a "
+            "sample (channels not counted). Give one number for all of them, or one for each."
+        )
+    return tuple(int(value) for value in np.broadcast_to(values, (n_dimensions,)))
+
+
+def check_input_shape(input_shape):
+    """Shape (channels, *positions) of a sample, as a tuple of int; None where there is none."""
+    if input_shape is None:
+        return None
+    shape = np.asarray(input_shape)
+    whole = shape.ndim == 1 and shape.dtype.kind in "iu"
+    if not whole or not 2 <= len(shape) <= 4 or (shape < 1).any():
+        raise ValueError(
+            f"input_shape={input_shape!r} must be (channels, length), (channels, height, width) "
+            "or (channels, depth, height, width), whole numbers > 0."
+        )
+    return tuple(int(size) for size in shape)
 
 
 def check_rates(name, rates, n_sites, site):

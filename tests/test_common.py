@@ -18,13 +18,50 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout import (
+    DropoutCNNClassifier,
+    DropoutCNNRegressor,
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+)
 
-ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
+ESTIMATORS = [
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutCNNClassifier,
+    DropoutCNNRegressor,
+]
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 
 # How many checks scikit-learn 1.9 runs. Fewer would mean that a tag has switched some off.
-N_PASSED = {DropoutMLPClassifier: 66, DropoutMLPRegressor: 60}
+N_PASSED = {
+    DropoutMLPClassifier: 66,
+    DropoutMLPRegressor: 60,
+    DropoutCNNClassifier: 66,
+    DropoutCNNRegressor: 60,
+}
+# What each family has beside the shared parameters, with the defaults.
+OF_FAMILY = {
+    "MLP": {"feature_groups": None},
+    "CNN": {
+        "conv_layer_sizes": (32,),
+        "convs_per_block": 1,
+        "kernel_size": 3,
+        "pool_size": 2,
+        "padding": "same",
+        "conv_dropout_rate": 0.0,
+        "input_shape": None,
+    },
+}
+# Small networks of families that are slow by default.
+FAST = {"MLP": {}, "CNN": {"conv_layer_sizes": (4,), "hidden_layer_sizes": (8,)}}
+
+
+def family(Est):
+    """The three letters in the name of an estimator."""
+    return Est.__name__[7:10]
+
+
 # What scikit-learn itself does not run here, and why.
 MAY_BE_SKIPPED = {
     "check_array_api_input": "the environment variable SCIPY_ARRAY_API is not set",
@@ -57,6 +94,7 @@ def chain(error):
 )
 @pytest.mark.parametrize("Est", ESTIMATORS)
 def test_check_estimator(Est, params):
+    params = params | (FAST[family(Est)] if params else {})  # by default as it is
     results = check_estimator(Est(**params), on_skip=None)
     count = Counter(result["status"] for result in results)
     assert set(count) <= {"passed", "skipped"}
@@ -68,7 +106,8 @@ def test_check_estimator(Est, params):
 
 @pytest.mark.parametrize("Est", ESTIMATORS)
 def test_check_estimator_with_early_stopping(Est):
-    est = Est(early_stopping=True, validation_fraction=0.3, learning_rate_init=0.01)
+    params = {"early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.01}
+    est = Est(**params, **FAST[family(Est)])
     results = check_estimator(est, on_skip=None, on_fail=None)
     names = {"passed": set(), "skipped": set(), "failed": set(), "refused": set()}
     for result in results:
@@ -106,7 +145,8 @@ def test_check_estimator_with_early_stopping(Est):
 @pytest.mark.parametrize("Est", ESTIMATORS)
 def test_clone_gives_the_same_network(Est):
     X, y = problem(Est)
-    est = Est(**SMALL, dropout_rate=[0.3], callbacks=[], feature_groups=[0, 0, 1, 1]).fit(X, y)
+    own = {"MLP": {"feature_groups": [0, 0, 1, 1]}, "CNN": {"input_shape": [2, 2]}}[family(Est)]
+    est = Est(**SMALL, dropout_rate=[0.3], callbacks=[], **own).fit(X, y)
     twin = clone(est)
     assert not [name for name in vars(twin) if name.endswith("_")]
     assert twin.get_params() == est.get_params()
@@ -136,7 +176,7 @@ def test_first_two_parameters_may_be_positional_and_no_more(Est):
 def test_shared_defaults_are_those_of_scikit_learn(Est):
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    theirs = (MLPClassifier if Est is DropoutMLPClassifier else MLPRegressor)().get_params()
+    theirs = (MLPClassifier if is_classifier(Est()) else MLPRegressor)().get_params()
     ours = Est().get_params()
     common = set(ours) & set(theirs)
     assert len(common) >= 21
@@ -155,8 +195,8 @@ def test_defaults_of_the_new_parameters(Est):
         "scoring": None,
         "callbacks": None,
         "device": "cpu",
-        "feature_groups": None,
     }
+    own |= OF_FAMILY[family(Est)]
     own |= {"class_weight": None} if is_classifier(Est()) else {"loss": "squared_error"}
     params = Est().get_params()
     assert {name: params[name] for name in own} == own
@@ -265,11 +305,9 @@ def test_transformed_target():
     np.testing.assert_allclose(model.predict(X), np.sinh(direct.predict(X)))
 
 
-@pytest.mark.parametrize(
-    ("Est", "Bagging"),
-    [(DropoutMLPClassifier, BaggingClassifier), (DropoutMLPRegressor, BaggingRegressor)],
-)
-def test_bagging(Est, Bagging):
+@pytest.mark.parametrize("Est", ESTIMATORS)
+def test_bagging(Est):
+    Bagging = BaggingClassifier if is_classifier(Est()) else BaggingRegressor
     X, y = problem(Est)
     model = Bagging(Est(**SMALL), n_estimators=2, random_state=0).fit(X, y)
     first, second = model.estimators_

@@ -8,9 +8,20 @@ import pytest
 from sklearn.base import is_classifier
 
 import sklearn_dropout
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout import (
+    DropoutCNNClassifier,
+    DropoutCNNRegressor,
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+)
 
-ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
+FAMILIES = [
+    (DropoutMLPClassifier, DropoutMLPRegressor),
+    (DropoutCNNClassifier, DropoutCNNRegressor),
+]
+ESTIMATORS = [Est for family in FAMILIES for Est in family]
+# What the texts of a family tell the groups that are dropped as a whole from.
+GROUPS = {"MLP": "feature_groups", "CNN": "feature maps"}
 both = pytest.mark.parametrize("Est", ESTIMATORS)
 ITEM = re.compile(r"(?m)^(\w+(?:, \w+)*) : (.+)$")
 
@@ -66,9 +77,10 @@ def test_every_choice_is_documented(Est):
     assert checked >= 20
 
 
-def test_shared_parameters_and_attributes_have_the_same_text():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_parameters_and_attributes_have_the_same_text(family):
     for title in ("Parameters", "Attributes"):
-        one, other = (items(inspect.getdoc(Est), title) for Est in ESTIMATORS)
+        one, other = (items(inspect.getdoc(Est), title) for Est in family)
         shared = set(one) & set(other)
         assert len(shared) >= 17
         for name in shared:
@@ -138,7 +150,7 @@ def test_the_rate_is_said_to_be_the_fraction_dropped(Est):
     for name, words in (
         ("dropout_rate", ("dropped", "retained")),
         ("input_dropout_rate", ("dropped",)),
-        ("spatial_dropout_rate", ("dropped", "feature_groups")),
+        ("spatial_dropout_rate", ("dropped", GROUPS[Est.__name__[7:10]])),
     ):
         _, text = items(inspect.getdoc(Est), "Parameters")[name]
         for word in words:
@@ -154,7 +166,7 @@ def test_lines_fit_into_a_terminal(Est):
 
 
 def test_public_names():
-    assert {"DropoutMLPClassifier", "DropoutMLPRegressor"} <= set(sklearn_dropout.__all__)
+    assert {Est.__name__ for Est in ESTIMATORS} <= set(sklearn_dropout.__all__)
     for name in sklearn_dropout.__all__:
         assert inspect.getdoc(getattr(sklearn_dropout, name))
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", sklearn_dropout.__version__)

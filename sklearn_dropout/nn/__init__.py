@@ -1,5 +1,17 @@
 """Dropout layers and stacked networks, in PyTorch alone."""
 
-from ._layers import Dropout, FeatureGroupDropout
+from ._layers import (
+    Dropout,
+    FeatureGroupDropout,
+    SpatialDropout1d,
+    SpatialDropout2d,
+    SpatialDropout3d,
+)
 
-__all__ = ["Dropout", "FeatureGroupDropout"]
+__all__ = [
+    "Dropout",
+    "FeatureGroupDropout",
+    "SpatialDropout1d",
+    "SpatialDropout2d",
+    "SpatialDropout3d",
+]

@@ -26,12 +26,15 @@ class Activation:
     gates : bool
         Whether `saved > 0` decides the derivative alone (0 or 1). After multiplication with a
         dropout mask the sign then tells "active and kept", and the backward pass needs no mask.
+    monotone : bool
+        Whether it never falls, so that it may as well be computed after max pooling.
     """
 
     forward: Callable
     backward: Callable
     from_output: bool = True
     gates: bool = False
+    monotone: bool = True
 
 
 def _copy(z, out):
@@ -72,10 +75,12 @@ ACTIVATIONS = {
         lambda z, out: _aten.gelu.out(z, out=out),
         lambda d, z: _aten.gelu_backward.grad_input(d, z, grad_input=d),
         from_output=False,
+        monotone=False,
     ),
     "silu": Activation(
         lambda z, out: _aten.silu.out(z, out=out),
         lambda d, z: _aten.silu_backward.grad_input(d, z, grad_input=d),
         from_output=False,
+        monotone=False,
     ),
 }

@@ -15,23 +15,56 @@ def _glorot_factor(activation):
 
 
 INITIALIZERS = {
-    "glorot_uniform": lambda rng, n_in, n_out, factor: _uniform(
-        rng, (factor / (n_in + n_out)) ** 0.5, n_in, n_out
+    "glorot_uniform": lambda rng, shape, n_in, n_out, factor: _uniform(
+        rng, (factor / (n_in + n_out)) ** 0.5, shape
     ),
-    "glorot_normal": lambda rng, n_in, n_out, factor: rng.normal(
-        0.0, (factor / 3.0 / (n_in + n_out)) ** 0.5, (n_in, n_out)
+    "glorot_normal": lambda rng, shape, n_in, n_out, factor: rng.normal(
+        0.0, (factor / 3.0 / (n_in + n_out)) ** 0.5, shape
     ),
-    "he_uniform": lambda rng, n_in, n_out, factor: _uniform(rng, (6.0 / n_in) ** 0.5, n_in, n_out),
-    "he_normal": lambda rng, n_in, n_out, factor: rng.normal(
-        0.0, (2.0 / n_in) ** 0.5, (n_in, n_out)
+    "he_uniform": lambda rng, shape, n_in, n_out, factor: _uniform(rng, (6.0 / n_in) ** 0.5, shape),
+    "he_normal": lambda rng, shape, n_in, n_out, factor: rng.normal(
+        0.0, (2.0 / n_in) ** 0.5, shape
     ),
-    "normal": lambda rng, n_in, n_out, factor: rng.normal(0.0, _NORMAL_STD, (n_in, n_out)),
-    "uniform": lambda rng, n_in, n_out, factor: _uniform(rng, _UNIFORM_BOUND, n_in, n_out),
+    "normal": lambda rng, shape, n_in, n_out, factor: rng.normal(0.0, _NORMAL_STD, shape),
+    "uniform": lambda rng, shape, n_in, n_out, factor: _uniform(rng, _UNIFORM_BOUND, shape),
 }
 
 
-def _uniform(rng, bound, *shape):
+def _uniform(rng, bound, shape):
     return rng.uniform(-bound, bound, shape)
+
+
+def initial_layer(shape, n_in, n_out, n_units, activation, weight_init, rng):
+    """Draw the parameters of one layer.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the weight.
+    n_in, n_out : int
+        How many weights enter a unit, and how many leave one.
+    n_units : int
+    activation, weight_init, rng : as for `initial_parameters`
+
+    Returns
+    -------
+    weight : float64 array of shape `shape`
+    bias : float64 array of shape (n_units,)
+    """
+    factor = _glorot_factor(activation)
+    weight = INITIALIZERS[weight_init](rng, shape, n_in, n_out, factor)
+    return weight, _uniform(rng, np.sqrt(factor / (n_in + n_out)), n_units)
+
+
+def initial_convolution(shape, activation, weight_init, rng):
+    """Draw the parameters of one convolution, weights of shape (n_out, n_in, *kernel).
+
+    A position of a feature map has one weight of each kernel position for each map below, and
+    takes part in as many sums for each map above.
+    """
+    n_out, n_in, *kernel = shape
+    n_taps = int(np.prod(kernel))
+    return initial_layer(shape, n_in * n_taps, n_out * n_taps, n_out, activation, weight_init, rng)
 
 
 def initial_parameters(layer_sizes, activation, weight_init, rng):
@@ -54,9 +87,8 @@ def initial_parameters(layer_sizes, activation, weight_init, rng):
         Uniform within Glorot's bound, as in scikit-learn's MLP: with biases of zero every ReLU
         unit would bend at the origin.
     """
-    factor = _glorot_factor(activation)
-    weights, biases = [], []
-    for n_in, n_out in pairwise(layer_sizes):
-        weights.append(INITIALIZERS[weight_init](rng, n_in, n_out, factor))
-        biases.append(_uniform(rng, np.sqrt(factor / (n_in + n_out)), n_out))
-    return weights, biases
+    layers = [
+        initial_layer((n_in, n_out), n_in, n_out, n_out, activation, weight_init, rng)
+        for n_in, n_out in pairwise(layer_sizes)
+    ]
+    return [weight for weight, _ in layers], [bias for _, bias in layers]

@@ -121,6 +121,149 @@ class FeatureGroupDropout(_Dropout):
         return x * self._mask((*x.shape[:-1], self.n_groups), x)[..., self.groups]
 
 
+class _SpatialDropout(_Dropout):
+    """A layer that drops whole feature maps of tensors of one rank."""
+
+    _rank: int
+    _shape: str
+
+    def forward(self, x):
+        """Drop feature maps; those of each sample on their own."""
+        if x.dim() != self._rank:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: {type(self).__name__} takes {self._rank} axes, "
+                f"{self._shape}. Use SpatialDropout1d, 2d or 3d by the kinds of positions."
+            )
+        if not self.training or self.rate == 0:
+            return x
+        n_rows, n_channels = x.shape[:2]
+        mask = self._mask((n_rows, n_channels), x)
+        return x * mask.view(n_rows, n_channels, *[1] * (self._rank - 2))
+
+
+class SpatialDropout1d(_SpatialDropout):
+    """Drops whole feature maps of signals: all positions of a channel, or none.
+
+    Neighbouring positions carry the same information, so dropping one of them alone takes little
+    away. Unlike ``torch.nn.Dropout1d``, the layer refuses tensors of any other rank, and so never
+    takes another axis for the channels.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the feature maps dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    Notes
+    -----
+    Takes and returns tensors of shape
+    (n_samples, n_channels, length).
+    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
+    happens.
+
+    References
+    ----------
+    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
+    section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import SpatialDropout1d
+    >>> layer = SpatialDropout1d(0.5, generator=torch.Generator().manual_seed(0))
+    >>> x = layer(torch.ones(4, 8, 10))
+    >>> maps = x.flatten(2)
+    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
+    (True, [0.0, 2.0])
+    """
+
+    _rank = 3
+    _shape = "(n_samples, n_channels, length)"
+
+
+class SpatialDropout2d(_SpatialDropout):
+    """Drops whole feature maps of images: all positions of a channel, or none.
+
+    Neighbouring positions carry the same information, so dropping one of them alone takes little
+    away. Unlike ``torch.nn.Dropout2d``, the layer refuses tensors of any other rank, and so never
+    takes another axis for the channels.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the feature maps dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    Notes
+    -----
+    Takes and returns tensors of shape
+    (n_samples, n_channels, height, width).
+    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
+    happens.
+
+    References
+    ----------
+    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
+    section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import SpatialDropout2d
+    >>> layer = SpatialDropout2d(0.5, generator=torch.Generator().manual_seed(0))
+    >>> x = layer(torch.ones(4, 8, 5, 5))
+    >>> maps = x.flatten(2)
+    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
+    (True, [0.0, 2.0])
+    """
+
+    _rank = 4
+    _shape = "(n_samples, n_channels, height, width)"
+
+
+class SpatialDropout3d(_SpatialDropout):
+    """Drops whole feature maps of volumes: all positions of a channel, or none.
+
+    Neighbouring positions carry the same information, so dropping one of them alone takes little
+    away. Unlike ``torch.nn.Dropout3d``, the layer refuses tensors of any other rank, and so never
+    takes another axis for the channels.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the feature maps dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    Notes
+    -----
+    Takes and returns tensors of shape
+    (n_samples, n_channels, depth, height, width).
+    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
+    happens.
+
+    References
+    ----------
+    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
+    section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import SpatialDropout3d
+    >>> layer = SpatialDropout3d(0.5, generator=torch.Generator().manual_seed(0))
+    >>> x = layer(torch.ones(4, 8, 3, 3, 3))
+    >>> maps = x.flatten(2)
+    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
+    (True, [0.0, 2.0])
+    """
+
+    _rank = 5
+    _shape = "(n_samples, n_channels, depth, height, width)"
+
+
 class Exp(nn.Module):
     """The exponential function, as the last layer of a Poisson regression."""
 

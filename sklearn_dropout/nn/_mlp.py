@@ -61,6 +61,123 @@ class _Buffers:
         self.deltas = empty()
 
 
+class DenseLayers:
+    """The arithmetic of dense layers with dropout between them, on parameters held elsewhere.
+
+    Parameters
+    ----------
+    weights, weight_gradients : lists of tensors of shape (n_networks, n_in, n_out)
+    biases, bias_gradients : lists of tensors of shape (n_networks, n_out)
+        Of each layer; the last one is the output layer.
+    activation : Activation
+        Of the hidden units.
+    loss : Loss
+    """
+
+    def __init__(self, weights, biases, weight_gradients, bias_gradients, activation, loss):
+        self.weights = weights
+        self.weight_gradients = weight_gradients
+        self.bias_gradients = bias_gradients
+        self.activation = activation
+        self.loss = loss
+        self.n_networks = len(weights[0])
+        self.widths = [weight.shape[2] for weight in weights]
+        # Views made once: making one costs as much as a small product.
+        self._transposed = [weight.transpose(1, 2) for weight in weights]
+        self._bias_rows = [bias[:, None] for bias in biases]
+        self._buffers = {}
+
+    def forward(self, x):
+        """Outputs without dropout: see the function of this name."""
+        return forward(x, self.weights, self._bias_rows, self.activation)
+
+    def step(self, x, y, weight, masks, z, below=None):
+        """Forward and backward pass of one batch; writes the gradients.
+
+        Parameters
+        ----------
+        x, y, weight, masks, z : as for ``StackedMLP.step``
+        below : tensor like `x`, default=None
+            Receives the derivative of the loss by `x`, where that has no dropout here.
+        """
+        n_rows = x.shape[1]
+        buffers = self._buffers.get(n_rows)
+        if buffers is None:
+            options = {"dtype": x.dtype, "device": x.device}
+            buffers = _Buffers(self.n_networks, n_rows, self.widths, options, self.activation)
+            self._buffers[n_rows] = buffers
+        if masks.layers[0] is not None:
+            x = torch.mul(x, masks.layers[0])
+        inputs = self._forward_dropped(x, masks, buffers, z)
+        d = buffers.deltas[-1]
+        self.loss.derivative(z, y, d)
+        d.mul_(weight)
+        self._backward(d, inputs, masks, buffers, below)
+
+    def _affine(self, layer, x, scale, out):
+        """Write ``scale * x @ weights + biases`` of one layer into `out`."""
+        if self.n_networks == 1:
+            torch.baddbmm(
+                self._bias_rows[layer], x, self.weights[layer], alpha=scale.number, out=out
+            )
+        else:
+            torch.bmm(x, self.weights[layer] * scale.vector, out=out)
+            out.add_(self._bias_rows[layer])
+
+    def _forward_dropped(self, x, masks, buffers, z):
+        """Write the outputs into `z`; return what entered each layer.
+
+        Returns
+        -------
+        inputs : list of pairs of tensors
+            Input of each layer, dropped but not scaled, and the same with its axes swapped.
+        """
+        inputs = [(x, x.transpose(1, 2))]
+        last = len(self.weights) - 1
+        for layer in range(last):
+            total, active = buffers.sums[layer], buffers.active[layer]
+            self._affine(layer, x, masks.scales[layer], total)
+            self.activation.forward(total, active)
+            if masks.layers[layer + 1] is not None:
+                active.mul_(masks.layers[layer + 1])
+            x = active
+            inputs.append((x, buffers.transposed[layer]))
+        self._affine(last, x, masks.scales[last], z)
+        return inputs
+
+    def _backward(self, d, inputs, masks, buffers, into):
+        """Gradients of all layers from `d`, the derivative of the loss by the outputs.
+
+        Where the sign of a dropped activation tells "active and kept", one comparison does for
+        the derivatives of activation and dropout. Elsewhere the mask zeroes `d` first, so it does
+        not matter that dropped activations are gone.
+        """
+        activation = self.activation
+        for layer in range(len(self.weights) - 1, -1, -1):
+            (dropped, transposed), mask = inputs[layer], masks.layers[layer]
+            torch.sum(d, 1, out=self.bias_gradients[layer])
+            if mask is not None:
+                d.mul_(masks.scales[layer].vector)
+            torch.bmm(transposed, d, out=self.weight_gradients[layer])
+            below = buffers.deltas[layer - 1] if layer else into
+            if below is None:
+                return
+            if self.widths[layer] == 1:  # an outer product, which bmm does slowly
+                torch.mul(d, self._transposed[layer], out=below)
+            else:
+                torch.bmm(d, self._transposed[layer], out=below)
+            if layer == 0:
+                return
+            d = below
+            if activation.gates:
+                activation.backward(d, dropped)
+                continue
+            if mask is not None:
+                d.mul_(mask)
+            saved = buffers.active if activation.from_output else buffers.sums
+            activation.backward(d, saved[layer - 1])
+
+
 class StackedMLP(Stack):
     """`n_networks` multilayer perceptrons of one architecture; weights are (n_in, n_out).
 
@@ -100,10 +217,14 @@ class StackedMLP(Stack):
             dtype=dtype,
             device=device,
         )
-        # Views made once: making one costs as much as a small product.
-        self._transposed = [weight.transpose(1, 2) for weight in self.weights]
-        self._bias_rows = [bias[:, None] for bias in self.biases]
-        self._buffers = {}
+        self._layers = DenseLayers(
+            self.weights,
+            self.biases,
+            self.weight_gradients,
+            self.bias_gradients,
+            self.activation,
+            self.loss,
+        )
 
     @property
     def n_layers(self):
@@ -132,7 +253,7 @@ class StackedMLP(Stack):
         z : tensor of shape (n_networks, n_rows, n_outputs)
         """
         x = x.expand(self.n_networks, -1, -1)
-        return forward(x, self.weights, self._bias_rows, self.activation)
+        return self._layers.forward(x)
 
     def step(self, x, y, weight, masks, z):
         """Forward and backward pass of one batch; leaves the derivative in `gradient`.
@@ -153,77 +274,4 @@ class StackedMLP(Stack):
         z : tensor of shape (n_networks, n_rows, n_outputs)
             Receives the outputs before the output function, for the value of the loss.
         """
-        n_rows = x.shape[1]
-        buffers = self._buffers.get(n_rows)
-        if buffers is None:
-            widths = self.layer_sizes[1:]
-            buffers = _Buffers(self.n_networks, n_rows, widths, self._options, self.activation)
-            self._buffers[n_rows] = buffers
-        if masks.layers[0] is not None:
-            x = torch.mul(x, masks.layers[0])
-        inputs = self._forward_dropped(x, masks, buffers, z)
-        d = buffers.deltas[-1]
-        self.loss.derivative(z, y, d)
-        d.mul_(weight)
-        self._backward(d, inputs, masks, buffers)
-
-    def _affine(self, layer, x, scale, out):
-        """Write ``scale * x @ weights + biases`` of one layer into `out`."""
-        if self.n_networks == 1:
-            torch.baddbmm(
-                self._bias_rows[layer], x, self.weights[layer], alpha=scale.number, out=out
-            )
-        else:
-            torch.bmm(x, self.weights[layer] * scale.vector, out=out)
-            out.add_(self._bias_rows[layer])
-
-    def _forward_dropped(self, x, masks, buffers, z):
-        """Write the outputs into `z`; return what entered each layer.
-
-        Returns
-        -------
-        inputs : list of pairs of tensors
-            Input of each layer, dropped but not scaled, and the same with its axes swapped.
-        """
-        inputs = [(x, x.transpose(1, 2))]
-        last = self.n_layers - 1
-        for layer in range(last):
-            total, active = buffers.sums[layer], buffers.active[layer]
-            self._affine(layer, x, masks.scales[layer], total)
-            self.activation.forward(total, active)
-            if masks.layers[layer + 1] is not None:
-                active.mul_(masks.layers[layer + 1])
-            x = active
-            inputs.append((x, buffers.transposed[layer]))
-        self._affine(last, x, masks.scales[last], z)
-        return inputs
-
-    def _backward(self, d, inputs, masks, buffers):
-        """Gradients of all layers from `d`, the derivative of the loss by the outputs.
-
-        Where the sign of a dropped activation tells "active and kept", one comparison does for
-        the derivatives of activation and dropout. Elsewhere the mask zeroes `d` first, so it does
-        not matter that dropped activations are gone.
-        """
-        activation = self.activation
-        for layer in range(self.n_layers - 1, -1, -1):
-            (dropped, transposed), mask = inputs[layer], masks.layers[layer]
-            torch.sum(d, 1, out=self.bias_gradients[layer])
-            if mask is not None:
-                d.mul_(masks.scales[layer].vector)
-            torch.bmm(transposed, d, out=self.weight_gradients[layer])
-            if layer == 0:
-                return
-            below = buffers.deltas[layer - 1]
-            if self.layer_sizes[layer + 1] == 1:  # an outer product, which bmm does slowly
-                torch.mul(d, self._transposed[layer], out=below)
-            else:
-                torch.bmm(d, self._transposed[layer], out=below)
-            d = below
-            if activation.gates:
-                activation.backward(d, dropped)
-                continue
-            if mask is not None:
-                d.mul_(mask)
-            saved = buffers.active if activation.from_output else buffers.sums
-            activation.backward(d, saved[layer - 1])
+        self._layers.step(x, y, weight, masks, z)
