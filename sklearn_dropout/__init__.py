@@ -1,7 +1,14 @@
 """Dropout networks for scikit-learn."""
 
 from ._mlp import DropoutMLPClassifier, DropoutMLPRegressor
+from ._rnn import DropoutRNNClassifier, DropoutRNNRegressor
 from ._search import DropoutSearchCV
 
-__all__ = ["DropoutMLPClassifier", "DropoutMLPRegressor", "DropoutSearchCV"]
+__all__ = [
+    "DropoutMLPClassifier",
+    "DropoutMLPRegressor",
+    "DropoutRNNClassifier",
+    "DropoutRNNRegressor",
+    "DropoutSearchCV",
+]
 __version__ = "0.1.0"
