@@ -1,293 +1,26 @@
-"""Recurrent networks with dropout."""
+"""The recurrent classifier and regressor."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
-
-import numpy as np
-import torch
-from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import DropoutClassifier
 from ._docstrings import documented
-from ._random import Use, generator
 from ._regressor import DropoutRegressor
-from ._rnn_module import recurrent_network
-from ._sequences import (
-    MAX_TOKENS,
-    as_rectangle,
-    check_input_shape,
-    flatten,
-    left_aligned,
-)
-from ._state import in_threads
-from ._tensors import as_tensor, rows_as_tensor
-from ._validation import Interval, StrOptions, check_hidden_layer_sizes, check_rates
-from .nn._initializers import initial_recurrent_parameters
-from .nn._masks import MaskSource
-from .nn._rnn import Architecture, Recurrent, StackedRNN, rows_at_once
-from .nn._rnn_dropout import RNNDropout
+from ._rnn_family import RNNFamily
 
+_FAMILY_NOTES = """
+`X` has the shape (n_samples, n_steps, n_channels), or two dimensions: see `input_shape` and
+`n_tokens`. Sequences of tokens, and those given in three dimensions, may have other lengths in
+`predict` than in `fit`.
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RNNFamily:
-    """What makes an estimator a recurrent network."""
+Input kernels and the output layer start from `weight_init`, recurrent kernels with orthonormal
+columns, embeddings uniform in [-0.05, 0.05], biases at zero but those of an LSTM's forget gate at
+one. `max_norm` bounds each row of the input kernels and of the recurrent kernels, that is what
+enters one gate of one unit, and leaves embeddings and the output layer alone. `alpha` penalises
+all weights, embeddings too.
 
-    cell: str = "lstm"
-    bidirectional: bool = False
-    variational: bool = True
-    recurrent_dropout_rate: object = 0.0
-    input_shape: object = None
-    n_tokens: int | None = None
-    embedding_dim: int = 32
-    embedding_dropout_rate: object = 0.0
-    mask_zero: bool = True
-
-    _stacks = False
-    _family_constraints = {
-        "cell": [StrOptions({"lstm", "gru", "rnn"})],
-        "bidirectional": ["boolean"],
-        "variational": ["boolean"],
-        "recurrent_dropout_rate": [Real, "array-like"],
-        "input_shape": ["array-like", None],
-        "n_tokens": [Interval(Integral, 2, MAX_TOKENS, closed="both"), None],
-        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "embedding_dropout_rate": [Real],
-        "mask_zero": ["boolean"],
-    }
-
-    def _hidden(self):
-        hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
-        if not hidden:
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must have one recurrent layer "
-                "at least."
-            )
-        return hidden
-
-    def _rates(self):
-        """Dropout rates of each kind of place, checked."""
-        n_hidden = len(self._hidden())
-        layers = "recurrent layers"
-        rates = {
-            "input": check_rates("input_dropout_rate", self.input_dropout_rate, 1, "inputs"),
-            "groups": check_rates("spatial_dropout_rate", self.spatial_dropout_rate, 1, "inputs"),
-            "hidden": check_rates("dropout_rate", self.dropout_rate, n_hidden, layers),
-            "recurrent": check_rates(
-                "recurrent_dropout_rate", self.recurrent_dropout_rate, n_hidden, layers
-            ),
-            "embedding": check_rates(
-                "embedding_dropout_rate", self.embedding_dropout_rate, 1, "inputs"
-            ),
-        }
-        if rates["embedding"][0] and self.n_tokens is None:
-            raise ValueError(
-                f"embedding_dropout_rate={self.embedding_dropout_rate!r} drops tokens, but "
-                "n_tokens is None. Give the number of tokens, or use input_dropout_rate."
-            )
-        if self.cell != "rnn" and self.activation not in ("relu", "tanh"):
-            raise ValueError(
-                f"activation={self.activation!r} is for cell='rnn'; an LSTM or GRU has gates of "
-                "its own. Leave it at its default."
-            )
-        return rates
-
-    def _as_table(self, X, reset):
-        """Sequences with one row each; tokens are looked at once they are numbers."""
-        input_shape = check_input_shape(self.input_shape, self.n_tokens)
-        X = as_rectangle(X)
-        n_dims = getattr(X, "ndim", 2)
-        if n_dims > 3 or (n_dims == 3 and self.n_tokens is not None):
-            expected = "(n_samples, n_steps)"
-            if self.n_tokens is None:
-                expected += " or (n_samples, n_steps, n_channels)"
-            raise ValueError(
-                f"X has shape {X.shape}, but n_tokens={self.n_tokens!r} asks for {expected}."
-            )
-        n_channels = None if reset else self._sequences["n_channels"]
-        if reset:
-            self._learn_shape(X, n_dims, input_shape)
-        if n_dims == 3:
-            return flatten(X, n_channels, input_shape)
-        return X
-
-    def _learn_shape(self, X, n_dims, input_shape):
-        """Remember how rows of the table are cut into steps."""
-        n_channels = 1
-        if n_dims == 3:
-            n_channels = int(X.shape[2])
-        elif self.n_tokens is not None:
-            n_channels = int(self.embedding_dim)
-        elif input_shape is not None:
-            n_channels = input_shape[1]
-            n_features = X.shape[1] if n_dims == 2 and hasattr(X, "shape") else None
-            if n_features is not None and n_features != input_shape[0] * n_channels:
-                raise ValueError(
-                    f"X has {n_features} columns, but input_shape={input_shape} asks for "
-                    f"{input_shape[0] * n_channels}."
-                )
-        self._sequences = {
-            "n_channels": n_channels,
-            "any_length": n_dims == 3 or self.n_tokens is not None,
-            "n_tokens": None if self.n_tokens is None else int(self.n_tokens),
-            "mask_zero": bool(self.mask_zero),
-        }
-
-    def _free_width(self, X):
-        """Whether the table may have another number of columns than that of the fit."""
-        known, shape = self._sequences, getattr(X, "shape", ())
-        if not known["any_length"] or len(shape) != 2 or shape[1] in (0, self.n_features_in_):
-            return False
-        return known["n_tokens"] is not None or shape[1] % known["n_channels"] == 0
-
-    def _checked_table(self, X):
-        """The table once it is numbers: tokens are checked, and padding put behind them."""
-        known = self._sequences
-        if known["n_tokens"] is None:
-            return X
-        return left_aligned(X, known["n_tokens"], known["mask_zero"])
-
-    def _data_key(self):
-        """Parameters that checked data depend on."""
-        shape = None if self.input_shape is None else tuple(np.ravel(self.input_shape).tolist())
-        return self.n_tokens, self.embedding_dim, self.mask_zero, shape
-
-    def _check_features(self, X):
-        """Note what the fitted network is; later changes of parameters do not change it."""
-        self._shape = {
-            "cell": self.cell,
-            "hidden": self._hidden(),
-            "bidirectional": bool(self.bidirectional),
-            "activation": self.activation,
-        }
-
-    def _architecture(self, n_outputs):
-        known = {k: v for k, v in self._sequences.items() if k != "any_length"}
-        return Architecture(n_outputs=n_outputs, **known, **self._shape)
-
-    def _count_layers(self, weights):
-        """Input, recurrent layers and output."""
-        return len(self._shape["hidden"]) + 2
-
-    def _n_steps(self, n_features):
-        known = self._sequences
-        return n_features if known["n_tokens"] is not None else n_features // known["n_channels"]
-
-    def _build(self, prepared):
-        """The network of a prepared fit, and its dropout."""
-        (fit,) = prepared
-        train = fit.problem.train
-        learner, device = fit.learner, fit.recipe.device
-        architecture = learner._architecture(train.targets.shape[1])
-        n_steps = learner._n_steps(train.X.shape[1])
-        network = StackedRNN(
-            architecture,
-            (fit.rates["recurrent"] > 0).tolist(),
-            n_steps,
-            loss=fit.loss,
-            device=device,
-        )
-        network.load(0, *learner._initial(fit, architecture))
-        n_rows = min(fit.recipe.batch_size, len(train.rows))
-        sources = mask_sources(
-            fit.rates,
-            architecture,
-            n_steps,
-            n_rows,
-            not self.variational,
-            fit.problem.streams,
-            device,
-        )
-        dropout = RNNDropout(sources, n_steps, not self.variational, architecture.n_directions)
-        return network, dropout
-
-    def _initial(self, fit, architecture):
-        """Weights and biases that a fit starts from."""
-        if fit.parameters is None:
-            rng = generator(fit.problem.seed, Use.WEIGHTS)
-            return initial_recurrent_parameters(architecture, self.weight_init, rng)
-        shapes = [[array.shape for array in part] for part in fit.parameters]
-        if shapes != [architecture.weight_shapes, architecture.bias_shapes]:
-            raise ValueError(
-                f"The fitted network has weights of shapes {shapes[0]}, but "
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r}, cell={self.cell!r} and the data "
-                f"ask for {architecture.weight_shapes}. Use warm_start=False to start anew."
-            )
-        return fit.parameters
-
-    def _outputs(self, X):
-        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        weights, biases, architecture = self._network(X.dtype)
-        n_rows = rows_at_once(architecture, self._n_steps(X.shape[1]))
-
-        def outputs(start):
-            with torch.inference_mode():
-                rows = rows_as_tensor(X, start, start + n_rows)
-                network = Recurrent(architecture, [False] * len(architecture.hidden))
-                return network.forward(rows, weights, biases)
-
-        parts = in_threads(outputs, range(0, X.shape[0], n_rows))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _network(self, dtype):
-        """Weights and biases as tensors, and the architecture."""
-        weights, biases = (
-            [as_tensor(array.astype(dtype, copy=False)) for array in part]
-            for part in self._parameters
-        )
-        return weights, biases, self._architecture(len(biases[-1]))
-
-    @property
-    def module_(self):
-        """The network as a plain ``torch.nn.Module`` that computes the same predictions.
-
-        It takes what `predict` takes, as a tensor; its output has shape (n_samples, n_outputs_):
-        probabilities (of the second class only, where there are two), or targets in the units of
-        `y`. Dropout layers act in training mode, as usual, but for recurrent connections:
-        PyTorch's layers cannot drop those.
-        """
-        check_is_fitted(self)
-        return self._layers(
-            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
-            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
-            self.out_activation_,
-        )
-
-    def _layers(self, weights, biases, out_activation):
-        return recurrent_network(
-            self._architecture(len(biases[-1])),
-            weights,
-            biases,
-            out_activation,
-            self._dropout_rates,
-            self.variational,
-        )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = self.n_tokens is None
-        return tags
-
-
-def mask_sources(rates, architecture, n_steps, n_rows, per_step, streams, device):
-    """Where the masks of a training run come from: see `RNNDropout`."""
-    times = n_steps if per_step else 1
-    one = torch.zeros(1, dtype=torch.int64, device=device)
-
-    def source(kind, use, widths):
-        stream = streams.masks(use, device)
-        return MaskSource(rates[kind][None], widths, n_rows, [stream], one, device)
-
-    *_, last = outputs = architecture.widths[1:]
-    return {
-        "input": source("input", Use.INPUT, [times * architecture.n_channels]),
-        "spatial": source("groups", Use.GROUPS, [architecture.n_channels]),
-        "embedding": source("embedding", Use.EMBEDDING, [n_steps]),
-        "output": source("hidden", Use.HIDDEN, [*(times * n for n in outputs[:-1]), last]),
-        "recurrent": source("recurrent", Use.RECURRENT, [times * n for n in outputs]),
-    }
-
+An LSTM has one bias for each gate, where PyTorch has two whose sum acts. A GRU has PyTorch's two,
+those of the inputs and then those of the hidden state.
+"""
 
 _FAMILY_TEXTS = {
     "hidden_layer_sizes": """Units of each recurrent layer; with `bidirectional` each direction has
@@ -339,16 +72,77 @@ _FAMILY_TEXTS = {
             padding changes no answer. With ``False`` it is a token like others.
         """,
     "coefs_shape": "(...)",
-    "coefs": """Weights: the embedding (n_tokens, embedding_dim) if there is one; for each layer and
-        direction the kernel of the inputs (n_gates * n_units, n_in) and that of the hidden state
-        (n_gates * n_units, n_units), gates in PyTorch's order; the output layer (n_in, n_out)""",
+    "family_notes": _FAMILY_NOTES,
+    "coefs": """Weights: of the embedding, (n_tokens, embedding_dim); for each layer and direction
+        of the inputs, (n_gates * n_units, n_in), and of the hidden state,
+        (n_gates * n_units, n_units), gates in PyTorch's order; of the output, (n_in, n_out)""",
 }
 
 
 @documented(**_FAMILY_TEXTS)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutRNNClassifier(RNNFamily, DropoutClassifier):
-    """x."""
+    """Recurrent network classifier with dropout before, after and inside its layers.
+
+    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer answers from the last
+    state of the last one (with `bidirectional`, from those of both directions). Dropout acts on
+    word types, inputs, the outputs of each layer and the recurrent connections; with
+    ``variational=True`` a sequence has one mask for all of its steps, as in a Bayesian network
+    [2]_. The log-loss is minimised by stochastic gradient descent in float32.
+
+    Parameters
+    ----------
+    {parameters}
+
+    class_weight : dict or 'balanced', default=None
+        Weights of the classes, which multiply the sample weights. 'balanced' makes them inversely
+        proportional to the classes' frequencies.
+
+    {family_parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for multilabel targets, the columns' numbers.
+
+    {attributes}
+
+    See Also
+    --------
+    DropoutRNNRegressor : The same network for numbers.
+    sklearn_dropout.nn.VariationalDropout : One mask for all steps, for any PyTorch model.
+
+    Notes
+    -----
+    {family_notes}
+    {notes}
+
+    References
+    ----------
+    {references}
+
+    .. [2] Gal, Y., Ghahramani, Z. (2016). "A theoretically grounded application of dropout in
+       recurrent neural networks." NIPS 29.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_dropout import DropoutRNNClassifier
+    >>> X, y = load_digits(return_X_y=True)  # 8 rows of 8 pixels, read from top to bottom
+    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
+    >>> clf = DropoutRNNClassifier(
+    ...     (32,),
+    ...     input_shape=(8, 8),
+    ...     recurrent_dropout_rate=0.2,
+    ...     learning_rate_init=0.01,
+    ...     batch_size=64,
+    ...     max_iter=15,
+    ...     random_state=0,
+    ... )
+    >>> clf.fit(X_train, y_train).score(X_test, y_test)
+    0.9...
+    """
 
     _parameter_constraints = {
         **DropoutClassifier._parameter_constraints,
@@ -359,7 +153,59 @@ class DropoutRNNClassifier(RNNFamily, DropoutClassifier):
 @documented(**_FAMILY_TEXTS)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutRNNRegressor(RNNFamily, DropoutRegressor):
-    """x."""
+    """Recurrent network regressor with dropout before, after and inside its layers.
+
+    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer answers from the last
+    state of the last one (with `bidirectional`, from those of both directions). Dropout acts on
+    word types, inputs, the outputs of each layer and the recurrent connections; with
+    ``variational=True`` a sequence has one mask for all of its steps, as in a Bayesian network
+    [2]_. Targets are standardised inside `fit` and answers are in their units.
+
+    Parameters
+    ----------
+    {parameters}
+
+    loss : {'squared_error', 'absolute_error', 'huber', 'poisson'}, default='squared_error'
+        Loss in standard units of `y`: half the squared error, the absolute error, Huber's loss
+        with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
+        output (`y` is then divided by its mean).
+
+    {family_parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    DropoutRNNClassifier : The same network for classes.
+    sklearn_dropout.nn.VariationalDropout : One mask for all steps, for any PyTorch model.
+
+    Notes
+    -----
+    {family_notes}
+    {notes}
+
+    References
+    ----------
+    {references}
+
+    .. [2] Gal, Y., Ghahramani, Z. (2016). "A theoretically grounded application of dropout in
+       recurrent neural networks." NIPS 29.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_dropout import DropoutRNNRegressor
+    >>> series = np.sin(np.arange(200) / 4)
+    >>> X = np.lib.stride_tricks.sliding_window_view(series, 12)
+    >>> X, y = X[:-1], series[12:]  # the value after each window of 12
+    >>> reg = DropoutRNNRegressor(
+    ...     (16,), cell="gru", dropout_rate=0, learning_rate_init=0.01, max_iter=60, random_state=0
+    ... )
+    >>> reg.fit(X[:150], y[:150]).score(X[150:], y[150:])
+    0.99...
+    """
 
     _parameter_constraints = {
         **DropoutRegressor._parameter_constraints,

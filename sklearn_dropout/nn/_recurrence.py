@@ -7,7 +7,8 @@ that direction's own order.
 
 import torch
 
-from ._cells import CELLS, Tape
+from ._cells import CELLS
+from ._tape import Tape
 
 _KERNELS = {
     "lstm": torch._VF.lstm,

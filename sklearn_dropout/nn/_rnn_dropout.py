@@ -105,7 +105,7 @@ def first_occurrences(tokens):
     -------
     first : int64 tensor of shape (n_steps, n_rows)
     """
-    values, order = tokens.sort(0, stable=True)
+    values, order = tokens.sort(dim=0, stable=True)
     is_first = torch.ones_like(values, dtype=torch.bool)
     is_first[1:] = values[1:] != values[:-1]
     places = torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
@@ -170,3 +170,71 @@ def scales_of(sources):
     """What is kept is multiplied by, in the form of ``SequenceMasks.scales``."""
     scales = {kind: [float(scale[0]) for scale in s.scales] for kind, s in sources.items()}
     return scales | {kind: scales[kind][0] for kind in ("input", "spatial", "embedding")}
+
+
+class PassMasks:
+    """Masks of stochastic passes over any rows: each pass is one thinned network.
+
+    Where each step has a mask of its own, masks are drawn as far as sequences reach, so that a
+    longer sequence begins with the masks of a shorter one.
+
+    Parameters
+    ----------
+    once : dict of MaskSource
+        Sources of sites that have one mask in a pass, of one row: some of ``"input"``,
+        ``"spatial"``, ``"embedding"`` (of the width of all tokens), ``"output"``, ``"last"``
+        (the last layer's output) and ``"recurrent"``.
+    each_step : dict of MaskSource
+        Sources of the other sites, of `n_samples` rows.
+    n_samples : int
+        Passes.
+    n_directions : int
+    """
+
+    def __init__(self, once, each_step, n_samples, n_directions):
+        self.n_samples = n_samples
+        self.n_directions = n_directions
+        self._each_step = each_step
+        sources = once | each_step
+        scales = scales_of(sources)
+        self._scales = scales | {"output": scales["output"] + scales.pop("last")}
+        self._sites = {
+            kind: [None if mask is None else mask[:, 0].transpose(0, 1) for mask in drawn]
+            for kind, drawn in ((kind, s.draw(n_samples)) for kind, s in once.items())
+        }
+        self._n_steps = 0
+
+    def reach(self, n_steps):
+        """Draw masks for sequences of `n_steps` steps, where there are not enough yet."""
+        if n_steps <= self._n_steps:
+            return
+        for kind, source in self._each_step.items():
+            more = [
+                None if mask is None else mask[:, 0]
+                for mask in source.draw(n_steps - self._n_steps)
+            ]
+            known = self._sites.get(kind, [None] * len(more))
+            self._sites[kind] = [
+                new if old is None else torch.cat([old, new]) for old, new in zip(known, more)
+            ]
+        self._n_steps = n_steps
+
+    def of(self, passes, n_rows, dtype):
+        """Masks for a batch of several passes over the same rows, one pass after the other.
+
+        Parameters
+        ----------
+        passes : range
+        n_rows : int
+        dtype : torch dtype
+
+        Returns
+        -------
+        masks : SequenceMasks
+        """
+        sites = dict(self._sites)
+        sites["output"] = sites["output"] + sites.pop("last")
+        for kind in ("input", "spatial", "embedding"):
+            (sites[kind],) = sites[kind]
+        rows = torch.tensor(passes).repeat_interleave(n_rows)
+        return SequenceMasks(sites, self._scales, self.n_directions, dtype, rows, by_type=True)
