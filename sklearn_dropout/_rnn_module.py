@@ -123,7 +123,7 @@ class RecurrentLayers(nn.Module):
         lengths = torch.full((len(x),), x.shape[1])
         if self.mask_zero:
             padding = tokens == 0
-            tokens = tokens.gather(1, padding.byte().argsort(1, stable=True))
+            tokens = tokens.gather(1, padding.byte().argsort(dim=1, stable=True))
             lengths = (~padding).sum(1).cpu()
         return self.embedding_dropout(self.embedding(tokens), tokens), lengths
 
