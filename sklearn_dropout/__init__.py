@@ -2,6 +2,7 @@
 
 from ._cnn import DropoutCNNClassifier, DropoutCNNRegressor
 from ._mlp import DropoutMLPClassifier, DropoutMLPRegressor
+from ._rnn import DropoutRNNClassifier, DropoutRNNRegressor
 from ._search import DropoutSearchCV
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "DropoutCNNRegressor",
     "DropoutMLPClassifier",
     "DropoutMLPRegressor",
+    "DropoutRNNClassifier",
+    "DropoutRNNRegressor",
     "DropoutSearchCV",
 ]
 __version__ = "0.1.0"

@@ -1,5 +1,6 @@
 """What all estimators share: parameters, the way from `fit` to a network, fitted attributes."""
 
+from copy import copy
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral, Real
@@ -181,16 +182,33 @@ class DropoutNetwork(BaseEstimator):
         does not depend on its neighbours beyond rounding in that precision.
         """
         X = self._as_table(as_array(X), reset)
+        holder = self
+        if not reset and self._free_width(X):
+            holder, reset = copy(self), True
         options = {"accept_sparse": "csr", "order": "C", "reset": reset}
         if isinstance(y, str):
-            return validate_data(self, X, dtype=(np.float64, np.float32), **options)
+            X = validate_data(holder, X, dtype=(np.float64, np.float32), **options)
+            return self._checked_table(X)
         options |= {"multi_output": True, "y_numeric": self._numeric_target}
         with np.errstate(over="ignore"):  # refused as infinite
-            return validate_data(self, X, as_array(y), dtype=np.float32, **options)
+            X, y = validate_data(holder, X, as_array(y), dtype=np.float32, **options)
+        return self._checked_table(X), y
 
     def _as_table(self, X, reset):
         """`X` with one row for each sample, as the network's batches are made of."""
         return X
+
+    def _free_width(self, X):
+        """Whether a table may have another number of columns than that of the fit."""
+        return False
+
+    def _checked_table(self, X):
+        """The table, once it is numbers, with what else the family asks of it."""
+        return X
+
+    def _data_key(self):
+        """Parameters that the checked data depend on."""
+        return ()
 
     def _count_layers(self, weights):
         """Number of layers, input and output included."""

@@ -185,13 +185,15 @@ a row of weight k and k copies of it give the same network, bit for bit.
 """
 
 
-def documented(family_parameters, **texts):
+def documented(family_parameters, family_notes="", **texts):
     """Fill ``{parameters}``, ``{attributes}`` and the like of a class's docstring.
 
     Parameters
     ----------
     family_parameters : str
         Takes the place of ``{family_parameters}``: those of this family alone.
+    family_notes : str, default=""
+        Takes the place of ``{family_notes}``.
     **texts : str
         What differs between families in the shared parameters and attributes.
 
@@ -214,6 +216,7 @@ def documented(family_parameters, **texts):
         ]:
             doc = doc.replace(name, section.strip().format(**filled))
         doc = doc.replace("{family_parameters}", inspect.cleandoc(family_parameters))
+        doc = doc.replace("{family_notes}", family_notes.strip() + "\n")
         cls.__doc__ = doc
         return cls
 

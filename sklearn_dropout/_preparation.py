@@ -134,12 +134,15 @@ class Checked:
     X, y, weight : as `Sample` has them, before rows are chosen
     learned : dict
         Attributes of the learner.
+    key : tuple
+        Parameters of the learner that the data were checked by.
     """
 
     X: object
     y: np.ndarray
     weight: np.ndarray | None
     learned: dict
+    key: tuple = ()
 
 
 def check_data(learner, call, continues):
@@ -153,7 +156,8 @@ def check_data(learner, call, continues):
     X, y = learner._validate(call.X, call.y, reset=not continues)
     y = learner._encode(y, continues, call.partial, call.classes)
     learned = {name: value for name, value in vars(learner).items() if name not in before}
-    return Checked(X, y, check_weights(call.sample_weight, X), learned)
+    weight = check_weights(call.sample_weight, X)
+    return Checked(X, y, weight, learned, learner._data_key())
 
 
 def prepare(estimator, call, checked=None):
@@ -165,7 +169,8 @@ def prepare(estimator, call, checked=None):
         Not changed.
     call : FitCall
     checked : Checked, default=None
-        Of an earlier fit of the same call by an estimator of the same class, new as this one.
+        Of an earlier fit of the same call by an estimator of the same class, new as this one;
+        taken if it was checked by the same parameters.
 
     Returns
     -------
@@ -176,7 +181,7 @@ def prepare(estimator, call, checked=None):
     rates = learner._rates()
     check_arguments(learner, call)
     continues = (partial or learner.warm_start) and learner.__sklearn_is_fitted__()
-    if checked is None:
+    if checked is None or checked.key != learner._data_key():
         checked = check_data(learner, call, continues)
     else:
         vars(learner).update(checked.learned)

@@ -6,6 +6,7 @@ from ._layers import (
     SpatialDropout1d,
     SpatialDropout2d,
     SpatialDropout3d,
+    VariationalDropout,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "SpatialDropout1d",
     "SpatialDropout2d",
     "SpatialDropout3d",
+    "VariationalDropout",
 ]

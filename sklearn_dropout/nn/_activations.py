@@ -47,6 +47,13 @@ def _relu(z, out):
     out.relu_()
 
 
+def _gelu(z, out):
+    if out.is_contiguous():
+        _aten.gelu.out(z, out=out)
+    else:  # PyTorch 2.13 leaves such an `out` as it is, in float32
+        out.copy_(_aten.gelu(z))
+
+
 def _elu_backward(alpha, scale):
     return lambda d, a: _aten.elu_backward.grad_input(d, alpha, scale, 1.0, True, a, grad_input=d)
 
@@ -72,7 +79,7 @@ ACTIVATIONS = {
         _elu_backward(_SELU_ALPHA, _SELU_SCALE),
     ),
     "gelu": Activation(
-        lambda z, out: _aten.gelu.out(z, out=out),
+        _gelu,
         lambda d, z: _aten.gelu_backward.grad_input(d, z, grad_input=d),
         from_output=False,
         monotone=False,

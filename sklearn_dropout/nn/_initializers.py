@@ -92,3 +92,45 @@ def initial_parameters(layer_sizes, activation, weight_init, rng):
         for n_in, n_out in pairwise(layer_sizes)
     ]
     return [weight for weight, _ in layers], [bias for _, bias in layers]
+
+
+def initial_recurrent_parameters(architecture, weight_init, rng):
+    """Draw the parameters of one recurrent network.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    weight_init : str
+        A key of ``INITIALIZERS``, for input kernels and the output layer.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    weights : list of float64 arrays
+        Recurrent kernels have orthonormal columns, as in Keras; embeddings are uniform.
+    biases : list of float64 arrays
+        Zero, but 1 for the forget gates of an LSTM, which begins by remembering (Jozefowicz et al.
+        2015, "An empirical exploration of recurrent network architectures", ICML, section 4.1).
+    """
+    draw, factor = INITIALIZERS[weight_init], _glorot_factor("tanh")
+    weights = []
+    if architecture.n_tokens is not None:
+        weights.append(
+            _uniform(rng, _UNIFORM_BOUND, (architecture.n_tokens, architecture.n_channels))
+        )
+    for n_out, n_in in architecture.weight_shapes[len(weights) : -1 : 2]:
+        weights.append(draw(rng, (n_in, n_out), n_in, n_out, factor).T)
+        weights.append(_orthonormal_columns(rng, *architecture.weight_shapes[len(weights)]))
+    output = architecture.weight_shapes[-1]
+    weights.append(draw(rng, output, *output, factor))
+    biases = [np.zeros(shape) for shape in architecture.bias_shapes]
+    if architecture.cell == "lstm":
+        for bias in biases[:-1]:
+            bias[len(bias) // 4 : len(bias) // 2] = 1.0
+    return weights, biases
+
+
+def _orthonormal_columns(rng, n_rows, n_columns):
+    """Uniform among such matrices (Mezzadri 2007): QR with the signs of R's diagonal."""
+    q, r = np.linalg.qr(rng.standard_normal((n_rows, n_columns)))
+    return q * np.sign(np.diag(r))

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ._masks import LEVELS, dropped_levels, inverse_kept_fraction, random_lanes
+from ._rnn_dropout import first_occurrences
 
 
 class _Dropout(nn.Module):
@@ -262,6 +263,72 @@ class SpatialDropout3d(_SpatialDropout):
 
     _rank = 5
     _shape = "(n_samples, n_channels, depth, height, width)"
+
+
+class VariationalDropout(_Dropout):
+    """Drops whole channels of sequences: one mask for all steps of a sequence.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the channels dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    References
+    ----------
+    Gal, Y., Ghahramani, Z. (2016). "A theoretically grounded application of dropout in recurrent
+    neural networks." NIPS, section 4: the masks of inputs and outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import VariationalDropout
+    >>> layer = VariationalDropout(0.5, generator=torch.Generator().manual_seed(0))
+    >>> x = layer(torch.ones(4, 10, 3))
+    >>> bool((x == x[:, :1]).all())
+    True
+    """
+
+    def forward(self, x):
+        """Drop channels of a tensor of shape (n_samples, n_steps, n_channels)."""
+        if x.dim() != 3:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, but sequences have the shape "
+                "(n_samples, n_steps, n_channels)."
+            )
+        if not self.training or self.rate == 0:
+            return x
+        return x * self._mask((x.shape[0], 1, x.shape[2]), x)
+
+
+class EmbeddingDropout(_Dropout):
+    """Drops word types: in each sequence a token wherever it occurs, or nowhere.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the word types dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    References
+    ----------
+    Gal & Ghahramani 2016, section 4.2.
+    """
+
+    def forward(self, embedded, tokens):
+        """Drop vectors of words.
+
+        Parameters
+        ----------
+        embedded : tensor of shape (n_samples, n_steps, n_channels)
+        tokens : int64 tensor of shape (n_samples, n_steps)
+        """
+        if not self.training or self.rate == 0:
+            return embedded
+        mask = self._mask(tokens.shape, embedded)
+        return embedded * mask.gather(1, first_occurrences(tokens.t()).t()).unsqueeze(-1)
 
 
 class Exp(nn.Module):

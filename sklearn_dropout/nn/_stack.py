@@ -21,9 +21,9 @@ class Stack:
     ----------
     weight_shapes, bias_shapes : lists of tuples of int
         Of one network, from the input to the output.
-    incoming_axes : list of int or tuple of int
-        For each of the first weights, those that max-norm bounds: the axes that the incoming
-        weights of a unit are summed over.
+    incoming_axes : list of int, tuple of int or None
+        For each of the first weights, the axes that the incoming weights of a unit are summed
+        over by max-norm; None for weights that it leaves alone, as the last ones are.
     n_networks : int, default=1
         Networks in the stack. It is the first axis of every array below.
     dtype, device
@@ -67,6 +67,7 @@ class Stack:
         self._bounded = [
             (weight, [axis + 1 for axis in np.atleast_1d(axes)])
             for weight, axes in zip(self.weights, incoming_axes)
+            if axes is not None
         ]
         self._squares = None
 
