@@ -43,6 +43,11 @@ class Evaluator:
             score = SCORES[self.score](prediction, y, weight).cpu().numpy()
         return loss, score
 
+    def noise(self):
+        """Noise of the targets, as `noise` has it, around the outputs with dropout off."""
+        parts = ((self.network.forward(x), y, weight) for x, y, weight in self._data())
+        return noise(self.network.loss, ([t[None] for t in part] for part in parts))
+
     def _data(self):
         """Inputs, targets and weights in parts; a sample of one part is gathered only once."""
         if self._parts is not None:
@@ -57,6 +62,31 @@ class Evaluator:
         share = torch.as_tensor(block.total_weight[0] / self.sample.total_weight)
         share = block.weight[0, ..., 0] * share.to(block.weight)[:, None]
         return share.expand(-1, block.x.shape[2])
+
+
+def noise(loss, parts):
+    """Variance of targets around outputs: weighted mean squared residual.
+
+    With ``loss="poisson"`` it is the dispersion, what that variance is as a multiple of the mean:
+    a ratio of sums, since Pearson's statistic is unstable where means are small.
+
+    Parameters
+    ----------
+    loss : Loss
+    parts : iterable of (z, y, weight)
+        Outputs before the output function and targets, of shape (n_steps, n_networks, n_rows,
+        n_outputs), and weights of the rows that broadcast to (n_steps, n_networks, n_rows).
+
+    Returns
+    -------
+    noise : float64 ndarray of shape (n_networks, n_outputs)
+    """
+    squares = variances = 0.0
+    for z, y, weight in parts:
+        mean, weight = OUT_ACTIVATIONS[loss.out_activation](z), weight[..., None]
+        squares = squares + ((mean - y).square_() * weight).sum((0, 2))
+        variances = variances + (loss.variance(mean) * weight).sum((0, 2))
+    return (squares / variances).double().cpu().numpy()
 
 
 def accuracy(prediction, y, weight):
