@@ -1,5 +1,6 @@
 """Loss and score of a stack of networks on rows, with dropout off."""
 
+import numpy as np
 import torch
 
 from .nn._losses import OUT_ACTIVATIONS
@@ -45,8 +46,11 @@ class Evaluator:
 
     def noise(self):
         """Noise of the targets, as `noise` has it, around the outputs with dropout off."""
+        one = np.ones((1, 1))
         parts = ((self.network.forward(x), y, weight) for x, y, weight in self._data())
-        return noise(self.network.loss, ([t[None] for t in part] for part in parts))
+        return noise(
+            self.network.loss, ((z[None], y[None], w[None, ..., None], one) for z, y, w in parts)
+        )
 
     def _data(self):
         """Inputs, targets and weights in parts; a sample of one part is gathered only once."""
@@ -73,20 +77,30 @@ def noise(loss, parts):
     Parameters
     ----------
     loss : Loss
-    parts : iterable of (z, y, weight)
+    parts : iterable of (z, y, weight, total_weight)
         Outputs before the output function and targets, of shape (n_steps, n_networks, n_rows,
-        n_outputs), and weights of the rows that broadcast to (n_steps, n_networks, n_rows).
+        n_outputs); weights of the rows, with a sum of one in each step; weights of the steps, an
+        ndarray that broadcasts to (n_steps, n_networks).
 
     Returns
     -------
     noise : float64 ndarray of shape (n_networks, n_outputs)
     """
     squares = variances = 0.0
-    for z, y, weight in parts:
-        mean, weight = OUT_ACTIVATIONS[loss.out_activation](z), weight[..., None]
-        squares = squares + ((mean - y).square_() * weight).sum((0, 2))
-        variances = variances + (loss.variance(mean) * weight).sum((0, 2))
-    return (squares / variances).double().cpu().numpy()
+    for z, y, weight, total_weight in parts:
+        mean = OUT_ACTIVATIONS[loss.out_activation](z)
+        total_weight = total_weight[..., None]
+        squares = squares + _sum((mean - y).square_(), weight, total_weight)
+        if loss.noise == "mean":
+            variances = variances + _sum(mean, weight, total_weight)
+        else:
+            variances = variances + total_weight.sum(0)
+    return squares / variances
+
+
+def _sum(values, weight, total_weight):
+    """Weighted sum over steps and rows: float64 ndarray of shape (n_networks, n_outputs)."""
+    return ((values * weight).sum(2).cpu().numpy() * total_weight).sum(0)
 
 
 def accuracy(prediction, y, weight):

@@ -83,8 +83,8 @@ class Outcome:
     training_state : tuple or None
         For a later problem to continue from; ``None`` in stacks of several networks.
     noise : ndarray of shape (n_outputs,), default=None
-        Of a loss of numbers: variance of the targets around the outputs, as a multiple of
-        ``Loss.variance``, in the network's units.
+        Of a loss of numbers: variance of the targets around the outputs (as a multiple of the mean,
+        where ``Loss.noise`` says so) in the network's units.
     """
 
     weights: list

@@ -256,7 +256,7 @@ class Trainer:
         residual (Gal & Ghahramani 2016, eq. 7 of the appendix, by the precision). It makes up for
         training residuals being too small: they are widened by the spread of the outputs.
         """
-        if self.network.loss.variance is None:
+        if self.network.loss.noise is None:
             return [None] * len(self.problems)
         if "valid" in self.evaluators:
             return self.evaluators["valid"].noise()
@@ -325,10 +325,8 @@ class _Stopping:
 
 def _last_epoch(z, y, weight, total_weight, n_epochs):
     """Outputs, targets and weights of the last of the epochs that were trained together."""
-    n_steps = len(z) // n_epochs
-    weight = weight[-n_steps:, ..., 0]
-    total_weight = torch.from_numpy(total_weight[-n_steps:]).to(weight)
-    return z[-n_steps:], y[-n_steps:], weight * total_weight[..., None]
+    last = slice(-(len(z) // n_epochs), None)
+    return z[last], y[last], weight[last], total_weight[last]
 
 
 def _max_norm(network, problems):

@@ -25,15 +25,14 @@ class Loss:
         Loss of each row.
     derivative : callable (z, y, out)
         Write d rows / d z into `out`.
-    variance : callable (mean) -> tensor like it, or None
-        How the variance of a target depends on its mean, up to a factor; ``None`` where targets
-        are classes.
+    noise : {"constant", "mean"} or None, default="constant"
+        What the variance of a target is proportional to; ``None`` where targets are classes.
     """
 
     out_activation: str
     rows: Callable
     derivative: Callable
-    variance: Callable | None = None
+    noise: str | None = "constant"
 
 
 def _softmax(z, y, out):
@@ -69,19 +68,14 @@ def _half_poisson_deviance(z, y):
 
 
 LOSSES = {
-    "log_loss": Loss("softmax", lambda z, y: -(torch.log_softmax(z, -1) * y).sum(-1), _softmax),
-    "binary_log_loss": Loss("logistic", _cross_entropy, _sigmoid),
-    "squared_error": Loss(
-        "identity", lambda z, y: 0.5 * (z - y).square().sum(-1), _difference, torch.ones_like
+    "log_loss": Loss(
+        "softmax", lambda z, y: -(torch.log_softmax(z, -1) * y).sum(-1), _softmax, noise=None
     ),
-    "absolute_error": Loss("identity", lambda z, y: (z - y).abs().sum(-1), _sign, torch.ones_like),
-    "huber": Loss(
-        "identity",
-        lambda z, y: huber_loss(z, y, reduction="none").sum(-1),
-        _clipped,
-        torch.ones_like,
-    ),
-    "poisson": Loss("exp", _half_poisson_deviance, _exp, lambda mean: mean),
+    "binary_log_loss": Loss("logistic", _cross_entropy, _sigmoid, noise=None),
+    "squared_error": Loss("identity", lambda z, y: 0.5 * (z - y).square().sum(-1), _difference),
+    "absolute_error": Loss("identity", lambda z, y: (z - y).abs().sum(-1), _sign),
+    "huber": Loss("identity", lambda z, y: huber_loss(z, y, reduction="none").sum(-1), _clipped),
+    "poisson": Loss("exp", _half_poisson_deviance, _exp, noise="mean"),
 }
 
 OUT_ACTIVATIONS = {
