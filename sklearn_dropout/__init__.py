@@ -4,6 +4,7 @@ from ._cnn import DropoutCNNClassifier, DropoutCNNRegressor
 from ._mlp import DropoutMLPClassifier, DropoutMLPRegressor
 from ._rnn import DropoutRNNClassifier, DropoutRNNRegressor
 from ._search import DropoutSearchCV
+from ._uncertainty import Uncertainty, predictive_log_likelihood
 
 __all__ = [
     "DropoutCNNClassifier",
@@ -13,5 +14,7 @@ __all__ = [
     "DropoutRNNClassifier",
     "DropoutRNNRegressor",
     "DropoutSearchCV",
+    "Uncertainty",
+    "predictive_log_likelihood",
 ]
 __version__ = "0.1.0"

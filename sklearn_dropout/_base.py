@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.history import History
 
 from ._monitor import Monitor, SkorchNet, progress_bar
+from ._monte_carlo import MonteCarlo
 from ._preparation import FitCall, prepare
 from ._training import Trainer
 from ._validation import Interval, Options, StrOptions, as_array, check_device
@@ -22,7 +23,7 @@ from .nn._initializers import INITIALIZERS
 
 
 @dataclass(eq=False, repr=False)
-class DropoutNetwork(BaseEstimator):
+class DropoutNetwork(MonteCarlo, BaseEstimator):
     """Base of all estimators: every parameter they share, and `fit`.
 
     A family (`_mlp.py`) adds what its network needs and says how to build it; a task

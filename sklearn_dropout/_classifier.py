@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from ._base import DropoutNetwork
 from ._preparation import FitCall
+from ._uncertainty import ProbabilityMoments
 from ._validation import StrOptions, as_array
 from .nn._losses import softmax
 
@@ -204,10 +205,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             In the order of `classes_`; float32 for float32 `X`, else float64. For multilabel
             targets, the probability of each label.
         """
-        z = self._outputs(X)
-        if self.out_activation_ == "softmax":
-            return softmax(z).numpy()
-        return torch.sigmoid(self._both_sides(z)).numpy()
+        return self._answers(self._outputs(X)).numpy()
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, exact also where a probability rounds to 0 or 1.
@@ -229,7 +227,20 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
     def _both_sides(self, z):
         """Logits of both classes where one output speaks for two."""
-        return z if self._multilabel else torch.cat([-z, z], dim=1)
+        return z if self._multilabel else torch.cat([-z, z], dim=-1)
+
+    def _answers(self, z):
+        """Probabilities of the classes, or of each label."""
+        if self.out_activation_ == "softmax":
+            return softmax(z)
+        return torch.sigmoid(self._both_sides(z))
+
+    def _n_answers(self):
+        return len(self.classes_)
+
+    def _uncertainty(self, X, n_samples, streams):
+        moments = ProbabilityMoments(X.shape[0], len(self.classes_), self._multilabel)
+        return self._reduce(X, n_samples, streams, moments).uncertainty(X.dtype)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

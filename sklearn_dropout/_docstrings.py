@@ -173,6 +173,14 @@ module_ : torch.nn.Module
     targets in the units of `y`. For ``state_dict``, export and surgery.
 """
 
+_NOISE_ATTRIBUTE = """
+noise_std_ : ndarray of shape (n_outputs_,)
+    Standard deviation of the noise of the targets, in the units of `y`: root mean squared
+    residual of the validation rows where there are any, else of the training rows in the last
+    epoch, with dropout on. With ``loss='poisson'`` the noise grows with the mean, and this times
+    the root of the mean is its standard deviation.
+"""
+
 _REFERENCES = """
 .. [1] Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., Salakhutdinov, R. (2014).
    "Dropout: A simple way to prevent neural networks from overfitting." JMLR 15, 1929-1958.
@@ -211,6 +219,7 @@ def documented(family_parameters, family_notes="", **texts):
         for name, section in [
             ("{parameters}", _PARAMETERS),
             ("{attributes}", _ATTRIBUTES),
+            ("{noise_attribute}", _NOISE_ATTRIBUTE),
             ("{notes}", _NOTES),
             ("{references}", _REFERENCES),
         ]:

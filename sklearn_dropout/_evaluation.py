@@ -1,5 +1,6 @@
 """Loss and score of a stack of networks on rows, with dropout off."""
 
+import numpy as np
 import torch
 
 from .nn._losses import OUT_ACTIVATIONS
@@ -43,6 +44,14 @@ class Evaluator:
             score = SCORES[self.score](prediction, y, weight).cpu().numpy()
         return loss, score
 
+    def noise(self):
+        """Noise of the targets, as `noise` has it, around the outputs with dropout off."""
+        one = np.ones((1, 1))
+        parts = ((self.network.forward(x), y, weight) for x, y, weight in self._data())
+        return noise(
+            self.network.loss, ((z[None], y[None], w[None, ..., None], one) for z, y, w in parts)
+        )
+
     def _data(self):
         """Inputs, targets and weights in parts; a sample of one part is gathered only once."""
         if self._parts is not None:
@@ -57,6 +66,41 @@ class Evaluator:
         share = torch.as_tensor(block.total_weight[0] / self.sample.total_weight)
         share = block.weight[0, ..., 0] * share.to(block.weight)[:, None]
         return share.expand(-1, block.x.shape[2])
+
+
+def noise(loss, parts):
+    """Variance of targets around outputs: weighted mean squared residual.
+
+    With ``loss="poisson"`` it is the dispersion, what that variance is as a multiple of the mean:
+    a ratio of sums, since Pearson's statistic is unstable where means are small.
+
+    Parameters
+    ----------
+    loss : Loss
+    parts : iterable of (z, y, weight, total_weight)
+        Outputs before the output function and targets, of shape (n_steps, n_networks, n_rows,
+        n_outputs); weights of the rows, with a sum of one in each step; weights of the steps, an
+        ndarray that broadcasts to (n_steps, n_networks).
+
+    Returns
+    -------
+    noise : float64 ndarray of shape (n_networks, n_outputs)
+    """
+    squares = variances = 0.0
+    for z, y, weight, total_weight in parts:
+        mean = OUT_ACTIVATIONS[loss.out_activation](z)
+        total_weight = total_weight[..., None]
+        squares = squares + _sum((mean - y).square_(), weight, total_weight)
+        if loss.noise == "mean":
+            variances = variances + _sum(mean, weight, total_weight)
+        else:
+            variances = variances + total_weight.sum(0)
+    return squares / variances
+
+
+def _sum(values, weight, total_weight):
+    """Weighted sum over steps and rows: float64 ndarray of shape (n_networks, n_outputs)."""
+    return ((values * weight).sum(2).cpu().numpy() * total_weight).sum(0)
 
 
 def accuracy(prediction, y, weight):

@@ -20,6 +20,7 @@ from .nn._initializers import initial_parameters
 from .nn._masks import MaskSource
 from .nn._mlp import StackedMLP, forward
 from .nn._mlp_dropout import MLPDropout
+from .nn._mlp_sampling import sample_outputs
 
 # Values of the widest layer that are computed at once in a prediction.
 _CHUNK_VALUES = 1 << 18
@@ -90,25 +91,40 @@ class MLPFamily:
     def _make_dropout(self, network, prepared):
         device = prepared[0].recipe.device
         streams, places = distinct([fit.problem.streams for fit in prepared])
-        place_of_network = torch.tensor(places, device=device)
-
+        rates = {kind: np.stack([f.rates[kind] for f in prepared]) for kind in prepared[0].rates}
         n_rows = min(prepared[0].recipe.batch_size, len(prepared[0].problem.train.rows))
+        return self._dropout(rates, network.layer_sizes[:-1], n_rows, streams, places, device)
+
+    def _dropout(self, rates, widths, n_rows, streams, places, device):
+        """Dropout of networks on the streams at the given places.
+
+        Parameters
+        ----------
+        rates : dict of ndarrays of shape (n_networks, n_sites)
+        widths : tuple of int
+            Units of the input and of each hidden layer.
+        n_rows : int
+            Of a batch.
+        streams : list of Streams
+        places : list of int, length n_networks
+        device : torch device
+        """
+        groups = self._group_of_column
 
         def source(kind, use, widths):
             return MaskSource(
-                np.stack([fit.rates[kind] for fit in prepared]),
+                rates[kind],
                 widths,
                 n_rows,
                 [stream.masks(use, device) for stream in streams],
-                place_of_network,
+                torch.tensor(places, device=device),
                 device,
             )
 
-        groups = self._group_of_column
         return MLPDropout(
-            source("input", Use.INPUT, network.layer_sizes[:1]),
+            source("input", Use.INPUT, widths[:1]),
             source("groups", Use.GROUPS, [int(groups.max()) + 1]),
-            source("hidden", Use.HIDDEN, network.layer_sizes[1:-1]),
+            source("hidden", Use.HIDDEN, widths[1:]),
             torch.from_numpy(groups).to(device),
         )
 
@@ -116,10 +132,7 @@ class MLPFamily:
         """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        weights, biases = (
-            [as_tensor(array.astype(X.dtype, copy=False)) for array in part]
-            for part in self._parameters
-        )
+        weights, biases = self._tensors(X.dtype)
         activation = ACTIVATIONS[self._activation]
         n_rows = max(1, _CHUNK_VALUES // max(max(weight.shape) for weight in weights))
 
@@ -130,6 +143,32 @@ class MLPFamily:
 
         parts = in_threads(outputs, range(0, X.shape[0], n_rows))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _tensors(self, dtype):
+        """Weights and biases as tensors of a NumPy dtype."""
+        return [[as_tensor(a.astype(dtype, copy=False)) for a in part] for part in self._parameters]
+
+    def _values_per_pass(self):
+        """Outputs only: `sample_outputs` bounds what it holds of the layers before."""
+        return self.n_outputs_
+
+    def _draw_masks(self, n_samples, streams):
+        """Number of passes, their masks, and the scales of what these keep."""
+        rates = {kind: rate[None] for kind, rate in self._dropout_rates.items()}
+        widths = [len(weight) for weight in self._parameters[0]]
+        dropout = self._dropout(rates, widths, 1, [streams], [0], "cpu")
+        return n_samples, dropout.draw_layers(n_samples), dropout.scales
+
+    def _sample_outputs(self, X, masks):
+        """Outputs with dropout on: tensor of shape (n_samples, n_rows, n_outputs)."""
+        n_samples, layers, scales = masks
+        factors = [
+            None if mask is None else mask[:, 0, 0].to(X.dtype).mul_(scale.number)
+            for mask, scale in zip(layers, scales)
+        ]
+        weights, biases = self._tensors(X.numpy().dtype)
+        activation = ACTIVATIONS[self._activation]
+        return sample_outputs(X, weights, biases, activation, factors, n_samples)
 
     @property
     def module_(self):
@@ -258,6 +297,8 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
     Attributes
     ----------
     {attributes}
+
+    {noise_attribute}
 
     See Also
     --------

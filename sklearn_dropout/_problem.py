@@ -82,6 +82,9 @@ class Outcome:
         Why training failed; empty where it did not.
     training_state : tuple or None
         For a later problem to continue from; ``None`` in stacks of several networks.
+    noise : ndarray of shape (n_outputs,), default=None
+        Of a loss of numbers: variance of the targets around the outputs (as a multiple of the mean,
+        where ``Loss.noise`` says so) in the network's units.
     """
 
     weights: list
@@ -89,3 +92,4 @@ class Outcome:
     curves: dict
     error: str
     training_state: tuple | None
+    noise: np.ndarray | None = None

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from ._base import DropoutNetwork
 from ._preparation import FitCall
+from ._uncertainty import TargetMoments
 from ._validation import StrOptions
 from .nn._losses import OUT_ACTIVATIONS
 
@@ -101,7 +103,14 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
 
     def _decode_targets(self, targets):
         """Targets in the units of `y`: shape (n,) for one output, else (n, n_outputs)."""
-        y = (targets * self._target_scale + self._target_location).astype(targets.dtype)
+        return self._squeezed(self._in_units(targets))
+
+    def _in_units(self, targets):
+        """Targets of shape (..., n_outputs) in the units of `y`."""
+        return (targets * self._target_scale + self._target_location).astype(targets.dtype)
+
+    def _squeezed(self, y):
+        """One value for each row where there is one output."""
         return y[:, 0] if y.shape[1] == 1 else y
 
     def _labels(self, targets):
@@ -124,21 +133,59 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
             self.coefs_[-1] = weight.astype(self.coefs_[-1].dtype)
         self.intercepts_[-1] = bias.astype(self.intercepts_[-1].dtype)
 
-    def predict(self, X):
-        """Predict the targets, with dropout off.
+    def predict(self, X, return_std=False, n_samples=100, random_state=None):
+        """Predict the targets: with dropout off, or mean and standard deviation with dropout on.
+
+        The last three arguments reach the regressor at the end of a ``Pipeline``. A
+        ``TransformedTargetRegressor`` cannot transform a pair back, whatever regressor is in it;
+        targets are standardised here anyway.
 
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Inputs.
+        return_std : bool, default=False
+            Whether to return standard deviations too. The mean is then that of the passes.
+        n_samples : int, default=100
+            Passes with dropout on, as in `sample_predictions`; used with `return_std` only.
+        random_state : int, RandomState instance or None, default=None
+            Determines the masks of the passes; ``None`` for new ones in each call.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of the training targets; float32 for float32 `X`, else float64.
+        y_std : ndarray of the same shape
+            Standard deviation of a new target, noise included: `total` of
+            `predict_uncertainty`. Only with `return_std`.
         """
+        if return_std:
+            uncertainty = self.predict_uncertainty(X, n_samples, random_state)
+            return uncertainty.mean, uncertainty.total
         z = self._outputs(X)
         return self._decode_targets(OUT_ACTIVATIONS[self.out_activation_](z).numpy())
+
+    def _answers(self, z):
+        """Targets in the units of `y`."""
+        return torch.from_numpy(self._in_units(OUT_ACTIVATIONS[self.out_activation_](z).numpy()))
+
+    def _n_answers(self):
+        return self.n_outputs_
+
+    def _uncertainty(self, X, n_samples, streams):
+        moments = TargetMoments(X.shape[0], self.n_outputs_)
+        self._reduce(X, n_samples, streams, moments)
+        noise = self.noise_std_**2
+        if self.out_activation_ == "exp":
+            noise = noise * moments.mean
+        return moments.uncertainty(noise, X.dtype)
+
+    def _keep(self, prepared, outcome):
+        super()._keep(prepared, outcome)
+        scale = self._target_scale
+        # With loss="poisson" the noise is a multiple of the mean, not a variance.
+        scale = scale if self.out_activation_ == "exp" else scale**2
+        self.noise_std_ = np.sqrt(outcome.noise * scale)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import torch
 
-from ._evaluation import Evaluator
+from ._evaluation import Evaluator, noise
 from ._monitor import StopTraining
 from ._problem import Outcome
 from ._random import distinct
@@ -54,6 +54,7 @@ class Trainer:
             self.optimizer.set_state(optimizer_state)
             self.stopping.set_state(stopping_state)
         self.record = []
+        self._last = []
         self.n_iter = np.zeros(len(problems), dtype=int)
         self.errors = [""] * len(problems)
         self._denormals = DenormalFlush()
@@ -102,7 +103,8 @@ class Trainer:
             self.stopping.restore_best()
             if self.monitor is not None:
                 self.monitor.train_end()
-            return [self._outcome(network) for network in range(len(self.problems))]
+            noise = self._noise()
+            return [self._outcome(network, noise[network]) for network in range(len(noise))]
 
     def _run_epochs(self):
         try:
@@ -153,6 +155,7 @@ class Trainer:
     def _train_epochs(self, n_epochs):
         """Pass over the training rows; mean losses of shape (n_epochs, n_networks)."""
         total = np.zeros((n_epochs, len(self.problems)))
+        parts = []
         for segment in self.batches.segments(n_epochs):
             outputs = [torch.empty_like(block.y) for block in segment]
             total += self._train_segment(segment, outputs, n_epochs)
@@ -160,6 +163,8 @@ class Trainer:
                 loss = (self.network.loss.rows(z, block.y) * block.weight[..., 0]).sum(2)
                 loss = loss.cpu().numpy() * block.total_weight
                 total += loss.reshape(n_epochs, -1, loss.shape[1]).sum(1)
+                parts.append((z, block.y, block.weight, block.total_weight, n_epochs))
+        self._last = parts  # only now, in case of an interruption before
         return total / self.batches.sample.total_weight
 
     def _train_segment(self, segment, outputs, n_epochs):
@@ -242,7 +247,24 @@ class Trainer:
             "StandardScaler."
         )
 
-    def _outcome(self, network):
+    def _noise(self):
+        """Noise of regression targets, in the units of each network: see `Outcome`.
+
+        Around the outputs with dropout off on the validation rows; where there are none, around
+        those of the last epoch's steps, with dropout on. This is the variance that maximises the
+        variational bound that dropout training ascends, the posterior expectation of the squared
+        residual (Gal & Ghahramani 2016, eq. 7 of the appendix, by the precision). It makes up for
+        training residuals being too small: they are widened by the spread of the outputs.
+        """
+        if self.network.loss.noise is None:
+            return [None] * len(self.problems)
+        if "valid" in self.evaluators:
+            return self.evaluators["valid"].noise()
+        if not self._last:
+            return np.full((len(self.problems), self.problems[0].train.targets.shape[1]), np.nan)
+        return noise(self.network.loss, (_last_epoch(*part) for part in self._last))
+
+    def _outcome(self, network, noise):
         weights, biases = self.network.export(network)
         error = self.errors[network]
         if not error and not all(np.isfinite(array).all() for array in weights + biases):
@@ -253,7 +275,7 @@ class Trainer:
         state = None
         if len(self.problems) == 1:
             state = self.optimizer.get_state(), self.stopping.get_state()
-        return Outcome(weights, biases, curves, error, state)
+        return Outcome(weights, biases, curves, error, state, noise)
 
 
 class _Stopping:
@@ -299,6 +321,12 @@ class _Stopping:
         """Go back to the weights of the best validation score."""
         if self.early and np.isfinite(self.plateau.best).any():
             self.network.parameters.copy_(self.best)
+
+
+def _last_epoch(z, y, weight, total_weight, n_epochs):
+    """Outputs, targets and weights of the last of the epochs that were trained together."""
+    last = slice(-(len(z) // n_epochs), None)
+    return z[last], y[last], weight[last], total_weight[last]
 
 
 def _max_norm(network, problems):

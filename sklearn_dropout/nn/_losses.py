@@ -27,11 +27,14 @@ class Loss:
         Loss of each row.
     derivative : callable (z, y, out)
         Write d rows / d z into `out`.
+    noise : {"constant", "mean"} or None, default="constant"
+        What the variance of a target is proportional to; ``None`` where targets are classes.
     """
 
     out_activation: str
     rows: Callable
     derivative: Callable
+    noise: str | None = "constant"
 
 
 def softmax(z, function=torch.softmax):
@@ -82,12 +85,12 @@ def _half_poisson_deviance(z, y):
 
 
 LOSSES = {
-    "log_loss": Loss("softmax", _cross_entropy, _softmax_error),
-    "binary_log_loss": Loss("logistic", _binary_cross_entropy, _sigmoid),
+    "log_loss": Loss("softmax", _cross_entropy, _softmax_error, noise=None),
+    "binary_log_loss": Loss("logistic", _binary_cross_entropy, _sigmoid, noise=None),
     "squared_error": Loss("identity", lambda z, y: 0.5 * (z - y).square().sum(-1), _difference),
     "absolute_error": Loss("identity", lambda z, y: (z - y).abs().sum(-1), _sign),
     "huber": Loss("identity", lambda z, y: huber_loss(z, y, reduction="none").sum(-1), _clipped),
-    "poisson": Loss("exp", _half_poisson_deviance, _exp),
+    "poisson": Loss("exp", _half_poisson_deviance, _exp, noise="mean"),
 }
 
 OUT_ACTIVATIONS = {

@@ -71,10 +71,19 @@ class MLPDropout:
         -------
         masks : list of StepMasks, length n_steps
         """
-        layers = [self._draw_inputs(n_steps), *self.hidden.draw(n_steps)]
         nothing = [None] * n_steps
-        layers = [nothing if masks is None else masks.unbind(0) for masks in layers]
+        layers = [nothing if m is None else m.unbind(0) for m in self.draw_layers(n_steps)]
         return [StepMasks(step, self.scales) for step in zip(*layers)]
+
+    def draw_layers(self, n_steps):
+        """Masks of the next steps, layer by layer.
+
+        Returns
+        -------
+        layers : list of int16 tensors of shape (n_steps, n_networks, n_rows, n_units), or None
+            Zeros and ones for the input of each layer.
+        """
+        return [self._draw_inputs(n_steps), *self.hidden.draw(n_steps)]
 
     def _draw_inputs(self, n_steps):
         (elements,) = self.elements.draw(n_steps)
