@@ -290,7 +290,7 @@ _FAMILY_TEXTS = {
     "hidden_layer_sizes": "Units of each hidden dense layer, behind the convolutions.",
     "dropout_rate": """Fraction of the hidden dense units dropped at each training step [1]_: one
         rate for all hidden layers, or one for each.""",
-    "spatial_type": " or array-like of float",
+    "spatial_type": "float or array-like of float",
     "spatial_dropout_rate": """Fraction of the feature maps dropped as a whole, in [0, 1), one rate
         for all blocks or one for each [2]_. Neighbouring positions of a map carry the same
         information, so dropping one of them alone (`conv_dropout_rate`) regularises less.""",
@@ -323,7 +323,7 @@ _FAMILY_TEXTS = {
             rows of a two-dimensional `X` as signals of one channel.
         """,
     "coefs_shape": "(n_out, n_in, \\*kernel_size) or (n_in, n_out)",
-    "coefs": "Weights of each convolution, then of each dense layer",
+    "coefs": "Weights of convolutions, then of dense layers",
 }
 
 
