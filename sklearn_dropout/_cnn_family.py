@@ -226,16 +226,17 @@ class CNNFamily:
         """
         pieces = self._stages(X.dtype)
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        passes = [step.factors(dtype) for step in masks]
-        drops = [factor is not None for factor in passes[0]]
+        drops = [factor is not None for factor in masks[0].factors(dtype)]
         n_before = drops.index(True) if any(drops) else len(drops)
 
         def outputs(h):
             for piece in pieces[:n_before]:
                 h = piece(h)
             if n_before == len(drops):
-                return h.expand(len(passes), -1, -1)
-            return torch.stack([_thinned(h, pieces, factors, n_before) for factors in passes])
+                return h.expand(len(masks), -1, -1)
+            return torch.stack(
+                [_thinned(h, pieces[n_before:], step.factors(dtype)[n_before:]) for step in masks]
+            )
 
         return self._in_parts(X, outputs)
 
@@ -266,9 +267,9 @@ class CNNFamily:
         )
 
 
-def _thinned(h, pieces, factors, start):
-    """Outputs of one thinned network, from what enters the piece at `start`."""
-    for piece, factor in zip(pieces[start:], factors[start:]):
+def _thinned(h, pieces, factors):
+    """Outputs of one thinned network: before each of the pieces something is dropped, or not."""
+    for piece, factor in zip(pieces, factors):
         h = piece(h if factor is None else h * factor)
     return h
 
