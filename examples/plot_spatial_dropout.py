@@ -1,7 +1,7 @@
 """
-==================================================
+======================================================
 Spatial dropout: whole feature maps, or single points?
-==================================================
+======================================================
 
 Neighbouring positions of a feature map carry much the same information. Dropping one of them
 leaves the network its neighbours; dropping the whole map, as Tompson et al. (2015) do, takes the
@@ -16,7 +16,7 @@ This page compares the two at equal rates, on few images and on signals whose sm
 # (``spatial_dropout_rate``) or of single elements after pooling (``conv_dropout_rate``). Each rate
 # is tried on the same random splits, and the gap between training and test score is what
 # dropout is there to close.
-# ``--mnist`` takes the 70,000 images of MNIST from OpenML in place of scikit-learn's digits.
+# ``--mnist`` takes the 70,000 images of MNIST, from OpenML, in place of scikit-learn's digits.
 
 import argparse
 from pathlib import Path
@@ -46,7 +46,8 @@ n_repeats, n_epochs = (2, 4) if options.quick else (10, 60)
 
 def compare(network, X, y, n_train, rates):
     """Train and test scores of each kind and rate, of shape (n_repeats,) each."""
-    splits = StratifiedShuffleSplit(n_repeats, train_size=n_train, random_state=0)
+    n_test = min(5_000, len(y) - n_train)
+    splits = StratifiedShuffleSplit(n_repeats, train_size=n_train, test_size=n_test, random_state=0)
     grid = [{name: [rate]} for name in KINDS.values() for rate in rates]
     search = DropoutSearchCV(
         network, [{"alpha": [0]}, *grid], cv=splits, refit=False, return_train_score=True
@@ -81,8 +82,8 @@ def print_table(results):
 
 if options.mnist:
     X, y = fetch_openml("mnist_784", return_X_y=True, as_frame=False)
-    images = X.reshape(-1, 1, 28, 28)[:10_000] / 255
-    digits = y[:10_000].astype(int)
+    images = X.reshape(-1, 1, 28, 28).astype(np.float32) / 255
+    digits = y.astype(int)
 else:
     X, digits = load_digits(return_X_y=True)
     images = X.reshape(-1, 1, 8, 8) / 16
@@ -105,7 +106,7 @@ print_table(on_images)
 # What is dropped
 # ---------------
 #
-# The maps of one image behind the second convolution, after pooling, in training mode. Spatial
+# The maps of one image behind the first convolution, after pooling, in training mode. Spatial
 # dropout leaves a map as it is or takes all of it (framed); dropout of elements leaves holes
 # that the neighbours fill. What is kept is brighter, to make up for what is not.
 
@@ -116,9 +117,9 @@ with torch.no_grad():
     maps = module[: names.index("pooling_1") + 1](image)
 generator = torch.Generator().manual_seed(3)
 drawn = {
-    "no dropout": maps,
-    "maps, rate 0.35": SpatialDropout2d(0.35, generator)(maps),
-    "elements, rate 0.35": Dropout(0.35, generator)(maps),
+    "nothing": maps,
+    "maps": SpatialDropout2d(0.35, generator)(maps),
+    "elements": Dropout(0.35, generator)(maps),
 }
 
 figure, axes = plt.subplots(len(drawn), 8, figsize=(9, 3.9), layout="constrained")
@@ -130,7 +131,7 @@ for row, (name, some) in zip(axes, drawn.items()):
         if not values.any():
             for spine in ax.spines.values():
                 spine.set(color="red", linewidth=3)
-figure.suptitle("Eight feature maps of one digit; red: dropped as a whole")
+figure.suptitle("Eight maps of one digit; dropped at rate 0.35, in red as a whole")
 figure.savefig(options.output / "spatial_dropout_maps.png", dpi=120)
 
 # %%
