@@ -20,7 +20,7 @@ dropout_rate : float or array-like of float, default=0.2
 input_dropout_rate : float, default=0.0
     Fraction of the inputs dropped, each on its own, in [0, 1). Usually less than 0.2.
 
-spatial_dropout_rate : float{spatial_type}, default=0.0
+spatial_dropout_rate : {spatial_type}, default=0.0
     {spatial_dropout_rate}
 
 max_norm : float, default=None

@@ -200,7 +200,7 @@ _FAMILY_TEXTS = {
     "hidden_layer_sizes": "Units of each hidden layer.",
     "dropout_rate": """Fraction of the hidden units dropped at each training step [1]_: one rate for
         all hidden layers, or one for each (``[0, 0, 0.4]`` drops before the output only).""",
-    "spatial_type": "",
+    "spatial_type": "float",
     "spatial_dropout_rate": """Fraction of the groups of columns dropped as a whole, in [0, 1); see
         `feature_groups`. Columns of a group carry the same information, so dropping one of them
         alone regularises little.""",

@@ -161,7 +161,7 @@ def test_a_rows_answer_does_not_depend_on_its_neighbours(Est, shape, monkeypatch
     whole = answers(est, X)
     alone = np.concatenate([answers(est, x[None]) for x in X])
     np.testing.assert_allclose(alone, whole, rtol=1e-12)
-    monkeypatch.setattr("sklearn_dropout._cnn._CHUNK_VALUES", 7 * est._layout.widest)
+    monkeypatch.setattr("sklearn_dropout._cnn_family._CHUNK_VALUES", 7 * est._layout.widest)
     np.testing.assert_allclose(answers(est, X), whole, rtol=1e-12)
 
 
@@ -653,7 +653,7 @@ def test_samples_of_a_row_do_not_depend_on_the_rows_around(Est, rates, monkeypat
     whole = est._sample_outputs(rows, masks)
     alone = torch.cat([est._sample_outputs(row[None], masks) for row in rows], dim=1)
     torch.testing.assert_close(alone, whole, rtol=1e-10, atol=1e-12)
-    monkeypatch.setattr("sklearn_dropout._cnn._CHUNK_VALUES", 5 * est._layout.widest)
+    monkeypatch.setattr("sklearn_dropout._cnn_family._CHUNK_VALUES", 5 * est._layout.widest)
     torch.testing.assert_close(est._sample_outputs(rows, masks), whole, rtol=1e-10, atol=1e-12)
     sparse_rows = est._sample_outputs(sparse.csr_array(rows), masks)
     torch.testing.assert_close(sparse_rows, whole, rtol=1e-10, atol=1e-12)

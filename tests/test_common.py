@@ -53,8 +53,6 @@ OF_FAMILY = {
         "input_shape": None,
     },
 }
-# Small networks of families that are slow by default.
-FAST = {"MLP": {}, "CNN": {"conv_layer_sizes": (4,), "hidden_layer_sizes": (8,)}}
 
 
 def family(Est):
@@ -87,27 +85,36 @@ def chain(error):
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize(
-    "params",
-    [{}, {"input_dropout_rate": 0.1, "spatial_dropout_rate": 0.1, "max_norm": 3}],
-    ids=["defaults", "all dropout"],
-)
+DROPOUT = {"input_dropout_rate": 0.1, "spatial_dropout_rate": 0.1, "max_norm": 3}
+# All checks again, where the networks are slow.
+SLOW = [pytest.param(Est, marks=pytest.mark.slow) for Est in ESTIMATORS if family(Est) != "MLP"]
+MAYBE_SLOW = [DropoutMLPClassifier, DropoutMLPRegressor, *SLOW]
+
+
 @pytest.mark.parametrize("Est", ESTIMATORS)
-def test_check_estimator(Est, params):
-    params = params | (FAST[family(Est)] if params else {})  # by default as it is
-    results = check_estimator(Est(**params), on_skip=None)
+def test_check_estimator(Est):
+    run_checks(Est())
+
+
+@pytest.mark.parametrize("Est", MAYBE_SLOW)
+def test_check_estimator_with_all_dropout(Est):
+    own = {"conv_dropout_rate": 0.1} if family(Est) == "CNN" else {}
+    run_checks(Est(**DROPOUT, **own))
+
+
+def run_checks(est):
+    results = check_estimator(est, on_skip=None)
     count = Counter(result["status"] for result in results)
     assert set(count) <= {"passed", "skipped"}
     assert not any(result["expected_to_fail"] for result in results)
     skipped = {result["check_name"] for result in results if result["status"] == "skipped"}
     assert skipped <= set(MAY_BE_SKIPPED)
-    assert count["passed"] >= N_PASSED[Est]
+    assert count["passed"] >= N_PASSED[type(est)]
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", MAYBE_SLOW)
 def test_check_estimator_with_early_stopping(Est):
-    params = {"early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.01}
-    est = Est(**params, **FAST[family(Est)])
+    est = Est(early_stopping=True, validation_fraction=0.3, learning_rate_init=0.01)
     results = check_estimator(est, on_skip=None, on_fail=None)
     names = {"passed": set(), "skipped": set(), "failed": set(), "refused": set()}
     for result in results:

@@ -11,7 +11,13 @@ import torch
 from scipy import stats
 from torch import nn
 
-from sklearn_dropout.nn import Dropout, FeatureGroupDropout
+from sklearn_dropout.nn import (
+    Dropout,
+    FeatureGroupDropout,
+    SpatialDropout1d,
+    SpatialDropout2d,
+    SpatialDropout3d,
+)
 from sklearn_dropout.nn._layers import Exp
 
 SEEDS = [0, 1, 2]
@@ -187,6 +193,108 @@ def test_any_shape(shape):
     out = Dropout(0.5, seeded())(torch.ones(shape))
     assert out.shape == shape
     assert set(out.unique().tolist()) <= {0.0, 2.0}
+
+
+# Whole feature maps
+
+SPATIAL = {SpatialDropout1d: (7,), SpatialDropout2d: (3, 4), SpatialDropout3d: (2, 3, 2)}
+every_rank = pytest.mark.parametrize(("Layer", "positions"), SPATIAL.items())
+
+
+@every_rank
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_feature_map_is_zero_everywhere_or_nowhere(Layer, positions, seed):
+    out = Layer(0.4, seeded(seed))(torch.ones(500, 6, *positions)).flatten(2)
+    assert (out == out[:, :, :1]).all()
+    assert set(out.unique().tolist()) == {0.0, float(np.float32(inverse_kept(0.4)))}
+
+
+@every_rank
+@pytest.mark.parametrize("rate", [0.3, 0.7])
+def test_maps_and_rows_are_independent(Layer, positions, rate):
+    """No two of the maps of a row and of the next are correlated: sum of squared correlations."""
+    for seed in SEEDS:
+        masks = Layer(rate, seeded(seed))(torch.ones(20_000, 6, *positions)).flatten(2)[:, :, 0]
+        kept = (masks > 0).double().numpy()
+        assert abs(kept.mean() - (1 - rate)) < N_SIGMAS * (rate * (1 - rate) / kept.size) ** 0.5
+        pairs = np.hstack([kept[::2], kept[1::2]])
+        correlations = np.corrcoef(pairs.T)[np.triu_indices(12, 1)]
+        statistic = len(pairs) * (correlations**2).sum()
+        assert stats.chi2.sf(statistic, correlations.size) > 1e-6
+
+
+@every_rank
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_maps_are_scaled_exactly(Layer, positions, dtype, rate):
+    x = torch.randn(300, 6, *positions, dtype=dtype, generator=seeded(1))
+    out = Layer(rate, seeded())(x)
+    assert out.dtype == dtype
+    kept = out != 0
+    scale = torch.tensor(inverse_kept(rate), dtype=dtype)
+    assert torch.equal(out[kept], (x * scale)[kept])
+    assert 0 < kept.double().mean() < 1
+
+
+@every_rank
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_tensors_of_another_rank_are_refused(Layer, positions, training, rate):
+    """Whatever the mode: a model is wrong before it drops anything."""
+    layer = Layer(rate).train(training)
+    for rank in {0, 1, 2, 3, 4, 5, 6} - {len(positions) + 2}:
+        with pytest.raises(ValueError, match=rf"{Layer.__name__} takes {len(positions) + 2} axes"):
+            layer(torch.ones([2] * rank))
+
+
+@every_rank
+def test_maps_in_evaluation_mode_and_at_a_rate_of_zero(Layer, positions):
+    x = torch.randn(5, 4, *positions, generator=seeded())
+    layer = Layer(0.5, seeded()).eval()
+    assert torch.equal(layer(x), x)
+    assert torch.equal(layer.generator.get_state(), seeded().get_state())
+    assert torch.equal(Layer(0.0)(x), x)
+
+
+@every_rank
+def test_the_gradient_of_maps_is_the_mask(Layer, positions):
+    x = torch.randn(50, 5, *positions, dtype=torch.float64, generator=seeded(9)).requires_grad_()
+    out = Layer(0.4, seeded())(x)
+    out.sum().backward()
+    mask = Layer(0.4, seeded())(torch.ones_like(x))
+    assert torch.equal(x.grad, mask)
+    assert torch.equal(out, x * mask)
+
+
+@every_rank
+def test_maps_of_a_seed(Layer, positions):
+    x = torch.ones(50, 5, *positions)
+    before = global_states()
+    layer = Layer(0.5, seeded(3))
+    first, second = layer(x), layer(x)
+    assert not torch.equal(first, second)
+    assert torch.equal(Layer(0.5, seeded(3))(x), first)
+    for ours, theirs in zip(global_states(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        out = Layer(0.5)(x)
+    assert torch.equal(out, Layer(0.5, seeded(7))(x))
+    assert (x == 1).all()
+
+
+@every_rank
+def test_rates_of_maps(Layer, positions):
+    assert "rate=0.25" in repr(Layer(0.25))
+    for rate in (-0.1, 1, float("nan")):
+        with pytest.raises(ValueError, match=rf"rate={rate} .* dropped; .* retained, pass 1 - p"):
+            Layer(rate)
+
+
+def test_maps_of_one_channel_and_no_rows():
+    assert SpatialDropout2d(0.5)(torch.ones(0, 3, 2, 2)).shape == (0, 3, 2, 2)
+    out = SpatialDropout1d(0.5, seeded())(torch.ones(40, 1, 3))
+    assert set(out.unique().tolist()) == {0.0, 2.0}
 
 
 def test_layers_work_within_a_model():

@@ -8,10 +8,20 @@ import torch
 from sklearn.base import clone, is_classifier
 from skorch.callbacks import Callback
 
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout import (
+    DropoutCNNClassifier,
+    DropoutCNNRegressor,
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+)
 from sklearn_dropout._random import Streams, Use, bits, distinct, generator, seed_from
 
-ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
+ESTIMATORS = [
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutCNNClassifier,
+    DropoutCNNRegressor,
+]
 SMALL = {"hidden_layer_sizes": (8, 5), "max_iter": 4, "batch_size": 16}
 ALL_DROPOUT = {"dropout_rate": 0.3, "input_dropout_rate": 0.2, "spatial_dropout_rate": 0.2}
 SEEDS = [0, 1, 2]

@@ -35,7 +35,7 @@ class ConvLayout:
     padding: str
 
     def __post_init__(self):
-        self.output_shapes  # noqa: B018 - raises what is to be raised
+        _ = self.output_shapes  # refuses samples that are too small
 
     @cached_property
     def output_shapes(self):

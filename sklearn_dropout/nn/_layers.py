@@ -158,10 +158,9 @@ class SpatialDropout1d(_SpatialDropout):
 
     Notes
     -----
-    Takes and returns tensors of shape
-    (n_samples, n_channels, length).
-    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
-    happens.
+    Inputs and outputs have shape (n_samples, n_channels, length).
+    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
+    evaluation mode nothing happens.
 
     References
     ----------
@@ -199,10 +198,9 @@ class SpatialDropout2d(_SpatialDropout):
 
     Notes
     -----
-    Takes and returns tensors of shape
-    (n_samples, n_channels, height, width).
-    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
-    happens.
+    Inputs and outputs have shape (n_samples, n_channels, height, width).
+    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
+    evaluation mode nothing happens.
 
     References
     ----------
@@ -240,10 +238,9 @@ class SpatialDropout3d(_SpatialDropout):
 
     Notes
     -----
-    Takes and returns tensors of shape
-    (n_samples, n_channels, depth, height, width).
-    What is kept is multiplied by the inverse of the fraction kept; in evaluation mode nothing
-    happens.
+    Inputs and outputs have shape (n_samples, n_channels, depth, height, width).
+    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
+    evaluation mode nothing happens.
 
     References
     ----------

@@ -1,0 +1,214 @@
+"""
+======================================================
+Spatial dropout: whole feature maps, or single points?
+======================================================
+
+Neighbouring positions of a feature map carry much the same information. Dropping one of them
+leaves the network its neighbours; dropping the whole map, as Tompson et al. (2015) do, takes the
+information away. So where maps are smooth, spatial dropout should regularise more than dropout of
+single elements at the same rate. Does it, and does that help?
+
+This page compares the two at equal rates, on few images and on signals whose smoothness grows.
+"""
+
+# %%
+# The networks have dropout in their blocks of convolutions only, either of maps
+# (``spatial_dropout_rate``) or of single elements after pooling (``conv_dropout_rate``). Each rate
+# is tried on the same random splits, and the gap between training and test score is what
+# dropout is there to close.
+# ``--mnist`` takes the 70,000 images of MNIST, from OpenML, in place of scikit-learn's digits.
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from sklearn.datasets import fetch_openml, load_digits
+from sklearn.model_selection import StratifiedShuffleSplit
+from tabulate import tabulate
+
+from sklearn_dropout import DropoutCNNClassifier, DropoutSearchCV
+from sklearn_dropout.nn import Dropout, SpatialDropout2d
+
+parser = argparse.ArgumentParser(description="Dropout of feature maps against single elements.")
+parser.add_argument("--quick", action="store_true", help="few epochs and repeats, to try it out")
+parser.add_argument("--mnist", action="store_true", help="MNIST from OpenML instead of the digits")
+parser.add_argument("--output", type=Path, default=Path("."), help="folder of the figures")
+options, _ = parser.parse_known_args()
+options.output.mkdir(parents=True, exist_ok=True)
+
+RATES = [0.1, 0.2, 0.35, 0.5]
+KINDS = {"maps": "spatial_dropout_rate", "elements": "conv_dropout_rate"}
+COLORS = {"maps": "tab:blue", "elements": "tab:orange"}
+n_repeats, n_epochs = (2, 4) if options.quick else (10, 60)
+
+
+def compare(network, X, y, n_train, rates):
+    """Train and test scores of each kind and rate, of shape (n_repeats,) each."""
+    n_test = min(5_000, len(y) - n_train)
+    splits = StratifiedShuffleSplit(n_repeats, train_size=n_train, test_size=n_test, random_state=0)
+    grid = [{name: [rate]} for name in KINDS.values() for rate in rates]
+    search = DropoutSearchCV(
+        network, [{"alpha": [0]}, *grid], cv=splits, refit=False, return_train_score=True
+    ).fit(X, y)
+    names = [("none", 0.0), *((kind, rate) for kind in KINDS for rate in rates)]
+    parts = {
+        part: np.stack([search.cv_results_[f"split{i}_{part}_score"] for i in range(n_repeats)], 1)
+        for part in ("train", "test")
+    }
+    return {
+        name: {part: scores[place] for part, scores in parts.items()}
+        for place, name in enumerate(names)
+    }
+
+
+def print_table(results):
+    """Means and standard deviations over the repeats; differences are taken within a repeat."""
+    plain = results["none", 0.0]["test"]
+    rows = []
+    for (kind, rate), scores in results.items():
+        gap = scores["train"] - scores["test"]
+        columns = [scores["train"], scores["test"], gap, scores["test"] - plain]
+        rows.append([kind, rate, *(f"{c.mean():.3f} ± {c.std(ddof=1):.3f}" for c in columns)])
+    print(tabulate(rows, ["dropped", "rate", "train", "test", "gap", "test - none"]))
+
+
+# %%
+# Images
+# ------
+#
+# 200 images to learn from are few enough for the network to know them by heart.
+
+if options.mnist:
+    X, y = fetch_openml("mnist_784", return_X_y=True, as_frame=False)
+    images = X.reshape(-1, 1, 28, 28).astype(np.float32) / 255
+    digits = y.astype(int)
+else:
+    X, digits = load_digits(return_X_y=True)
+    images = X.reshape(-1, 1, 8, 8) / 16
+
+network = DropoutCNNClassifier(
+    (64,),
+    conv_layer_sizes=(16, 32),
+    dropout_rate=0,
+    alpha=0,
+    batch_size=20,
+    learning_rate_init=0.003,
+    max_iter=n_epochs,
+    random_state=0,
+)
+on_images = compare(network, images, digits, 200, RATES)
+print(f"{len(images):,} images, 200 of them to learn from; {n_repeats} repeats")
+print_table(on_images)
+
+# %%
+# What is dropped
+# ---------------
+#
+# The maps of one image behind the first convolution, after pooling, in training mode. Spatial
+# dropout leaves a map as it is or takes all of it (framed); dropout of elements leaves holes
+# that the neighbours fill. What is kept is brighter, to make up for what is not.
+
+module = network.fit(images[:200], digits[:200]).module_
+names = [name for name, _ in module.named_children()]
+with torch.no_grad():
+    image = torch.tensor(images[:1], dtype=torch.float32)
+    maps = module[: names.index("pooling_1") + 1](image)
+generator = torch.Generator().manual_seed(3)
+drawn = {
+    "nothing": maps,
+    "maps": SpatialDropout2d(0.35, generator)(maps),
+    "elements": Dropout(0.35, generator)(maps),
+}
+
+figure, axes = plt.subplots(len(drawn), 8, figsize=(9, 3.9), layout="constrained")
+for row, (name, some) in zip(axes, drawn.items()):
+    row[0].set_ylabel(name)
+    for ax, values in zip(row, some[0]):
+        ax.imshow(values, cmap="viridis", vmin=0, vmax=float(maps[0, :8].max()) / 0.65)
+        ax.set(xticks=[], yticks=[])
+        if not values.any():
+            for spine in ax.spines.values():
+                spine.set(color="red", linewidth=3)
+figure.suptitle("Eight maps of one digit; dropped at rate 0.35, in red as a whole")
+figure.savefig(options.output / "spatial_dropout_maps.png", dpi=120)
+
+# %%
+# Signals of growing correlation length
+# -------------------------------------
+#
+# Three classes of signals of 64 positions: a pattern of the class, under noise. Pattern and noise
+# are smooth over a given length, from none (white noise) to eight positions. If the reason for
+# spatial dropout holds, its lead over dropout of elements should grow with that length.
+
+LENGTHS = [0, 1, 2, 4, 8]
+
+
+def smooth(noise, length):
+    """White noise along the last axis, smoothed by a Gaussian, with a variance of one."""
+    if length == 0:
+        return noise
+    n = noise.shape[-1]
+    distance = np.minimum(np.arange(n), n - np.arange(n))
+    window = np.exp(-0.5 * (distance / length) ** 2)
+    spectrum = np.fft.rfft(window / np.sqrt((window**2).sum()))
+    return np.fft.irfft(np.fft.rfft(noise) * spectrum, n)
+
+
+def signals(length, n=1_100, n_classes=3, strength=0.5, seed=0):
+    """Signals of shape (n, 1, 64) and their classes."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(n_classes, size=n)
+    pattern = smooth(rng.standard_normal((n_classes, 64)), length)
+    return (strength * pattern[y] + smooth(rng.standard_normal((n, 64)), length))[:, None], y
+
+
+by_length = {}
+for length in LENGTHS:
+    X, y = signals(length)
+    network_1d = DropoutCNNClassifier(**network.get_params() | {"kernel_size": 5})
+    by_length[length] = compare(network_1d, X, y, 100, [0.35])
+    print(f"\nsignals smooth over {length} positions, 100 of them to learn from")
+    print_table(by_length[length])
+
+# %%
+# The figure: test score and gap against the rate on images (left), and what each kind of dropout
+# at rate 0.35 changes on signals (right), with the standard error over the repeats. The repeats
+# share their pool of samples, so these errors are too small rather than too large.
+
+
+def draw(ax, positions, values, kind, label):
+    """Means with their standard errors."""
+    mean = [v.mean() for v in values]
+    error = [v.std(ddof=1) / np.sqrt(n_repeats) for v in values]
+    ax.errorbar(positions, mean, error, color=COLORS[kind], marker="o", capsize=3, label=label)
+
+
+def gap(scores):
+    """Training score minus test score."""
+    return scores["train"] - scores["test"]
+
+
+figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex="col", layout="constrained")
+plain = on_images["none", 0.0]
+for kind in KINDS:
+    results = [plain, *(on_images[kind, rate] for rate in RATES)]
+    draw(axes[0, 0], [0, *RATES], [r["test"] for r in results], kind, kind)
+    draw(axes[1, 0], [0, *RATES], [gap(r) for r in results], kind, kind)
+    changes = [
+        (results[kind, 0.35]["test"] - results["none", 0.0]["test"])
+        for results in by_length.values()
+    ]
+    draw(axes[0, 1], LENGTHS, changes, kind, kind)
+    changes = [gap(r[kind, 0.35]) - gap(r["none", 0.0]) for r in by_length.values()]
+    draw(axes[1, 1], LENGTHS, changes, kind, kind)
+for ax in axes[:, 1]:
+    ax.axhline(0, color="gray", linewidth=0.8)
+axes[0, 0].set(title="images", ylabel="test accuracy")
+axes[1, 0].set(xlabel="dropout rate", ylabel="gap: train - test")
+axes[0, 1].set(title="signals, rate 0.35", ylabel="change of test accuracy")
+axes[1, 1].set(xlabel="correlation length, positions", ylabel="change of the gap")
+axes[0, 0].legend(title="dropped")
+figure.savefig(options.output / "spatial_dropout_scores.png", dpi=120)
+print(f"saved {options.output / 'spatial_dropout_scores.png'}")
