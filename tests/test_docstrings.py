@@ -8,9 +8,22 @@ import pytest
 from sklearn.base import is_classifier
 
 import sklearn_dropout
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout import (
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutRNNClassifier,
+    DropoutRNNRegressor,
+)
 
-ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
+FAMILIES = [
+    (DropoutMLPClassifier, DropoutMLPRegressor),
+    (DropoutRNNClassifier, DropoutRNNRegressor),
+]
+ESTIMATORS = [Est for family in FAMILIES for Est in family]
+# Words of `spatial_dropout_rate`: what its groups are.
+GROUPS = {"MLP": "feature_groups", "RNN": "channels"}
+# Shared parameters and attributes that each family says in its own words.
+OWN_WORDS = {"hidden_layer_sizes", "dropout_rate", "spatial_dropout_rate", "coefs_"}
 both = pytest.mark.parametrize("Est", ESTIMATORS)
 ITEM = re.compile(r"(?m)^(\w+(?:, \w+)*) : (.+)$")
 
@@ -66,11 +79,13 @@ def test_every_choice_is_documented(Est):
     assert checked >= 20
 
 
-def test_shared_parameters_and_attributes_have_the_same_text():
+@pytest.mark.parametrize("pair", [*FAMILIES, *zip(*FAMILIES)])
+def test_shared_parameters_and_attributes_have_the_same_text(pair):
+    own = set() if pair in FAMILIES else OWN_WORDS
     for title in ("Parameters", "Attributes"):
-        one, other = (items(inspect.getdoc(Est), title) for Est in ESTIMATORS)
-        shared = set(one) & set(other)
-        assert len(shared) >= 17
+        one, other = (items(inspect.getdoc(Est), title) for Est in pair)
+        shared = (set(one) & set(other)) - own
+        assert len(shared) >= 17 - len(own & set(one))
         for name in shared:
             assert one[name] == other[name], name
 
@@ -138,7 +153,7 @@ def test_the_rate_is_said_to_be_the_fraction_dropped(Est):
     for name, words in (
         ("dropout_rate", ("dropped", "retained")),
         ("input_dropout_rate", ("dropped",)),
-        ("spatial_dropout_rate", ("dropped", "feature_groups")),
+        ("spatial_dropout_rate", ("dropped", GROUPS[Est.__name__[7:10]])),
     ):
         _, text = items(inspect.getdoc(Est), "Parameters")[name]
         for word in words:
@@ -154,7 +169,7 @@ def test_lines_fit_into_a_terminal(Est):
 
 
 def test_public_names():
-    assert {"DropoutMLPClassifier", "DropoutMLPRegressor"} <= set(sklearn_dropout.__all__)
+    assert {Est.__name__ for Est in ESTIMATORS} <= set(sklearn_dropout.__all__)
     for name in sklearn_dropout.__all__:
         assert inspect.getdoc(getattr(sklearn_dropout, name))
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", sklearn_dropout.__version__)
