@@ -33,18 +33,18 @@ parser.add_argument("--output", type=Path, default=Path("figures"), help="folder
 options, _ = parser.parse_known_args()
 
 QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
-N_EPOCHS, N_REPEATS = (6, 2) if QUICK else (120, 10)
+N_EPOCHS, N_REPEATS = (6, 2) if QUICK else (100, 5)
 
 # %%
 # Two tasks
 # ---------
 #
 # The digits of scikit-learn have 8 rows of 8 pixels, which is a sequence of 8 steps with 8
-# channels. 300 of them to train leave 1,497 to test.
+# channels. 300 of them are for training and 600 for testing.
 #
 # A made-up sentence has 6 to 20 words out of 49. Its class says which of two words, 1 and 2, comes
 # first; all other words mean nothing. Every tenth label of the 400 sentences to train is wrong, so
-# there is something to overfit to; those of the 1,000 to test are right. Token 0 is padding, in
+# there is something to overfit to; those of the 600 to test are right. Token 0 is padding, in
 # front as Keras has it.
 
 N_WORDS = 50
@@ -54,13 +54,13 @@ def digits(rng):
     """Rows to train and to test, and their classes."""
     X, y = load_digits(return_X_y=True)
     order = rng.permutation(len(X))
-    train, test = order[:300], order[300:]
+    train, test = order[:300], order[300:900]
     return X[train] / 16, y[train], X[test] / 16, y[test]
 
 
 def sentences(rng):
     """Padded tokens to train and to test, and their classes."""
-    n_rows, n_train, n_steps = 1_400, 400, 20
+    n_rows, n_train, n_steps = 1_000, 400, 20
     X = rng.integers(3, N_WORDS, (n_rows, n_steps))
     lengths = rng.integers(6, n_steps + 1, n_rows)
     for row, length in zip(X, lengths):
