@@ -30,7 +30,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.pipeline import Pipeline
@@ -141,9 +140,7 @@ def evaluate(X, y, pairs, candidates):
 
     Returns a dict of arrays of shape (n_candidates, n_pairs).
     """
-    network = DropoutMLPRegressor(
-        (50,), batch_size=BATCH_SIZE, max_iter=n_epochs, random_state=0
-    )
+    network = DropoutMLPRegressor((50,), batch_size=BATCH_SIZE, max_iter=n_epochs, random_state=0)
     search = DropoutSearchCV(
         Pipeline([("scale", StandardScaler()), ("network", network)]),
         [{key: [value] for key, value in params.items()} for params in candidates],

@@ -75,7 +75,8 @@ _FAMILY_TEXTS = {
     "family_notes": _FAMILY_NOTES,
     "coefs": """Weights: of the embedding, (n_tokens, embedding_dim); for each layer and direction
         of the inputs, (n_gates * n_units, n_in), and of the hidden state,
-        (n_gates * n_units, n_units), gates in PyTorch's order; of the output, (n_in, n_out)""",
+        (n_gates * n_units, n_units), gates in PyTorch's order;
+        of the output, (n_in, n_out)""",
 }
 
 

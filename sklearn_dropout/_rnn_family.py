@@ -1,7 +1,6 @@
 """What makes an estimator a recurrent network."""
 
 from dataclasses import dataclass
-from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
@@ -245,44 +244,41 @@ class RNNFamily:
         architecture = self._architecture(self.n_outputs_)
         return pass_masks(self._dropout_rates, architecture, n_samples, self._per_step, streams)
 
+    def _values_per_pass(self):
+        """Outputs only: `_sample_outputs` bounds what it holds of the layers before."""
+        return self.n_outputs_
+
     def _sample_outputs(self, X, masks):
         """Outputs before the output function with dropout on.
 
+        Passes are laid side by side along the rows of a batch, as many as memory allows.
+
         Parameters
         ----------
-        X : ndarray or CSR matrix of shape (n_rows, n_features)
-            As `_validate` returns it, or some rows of that.
+        X : tensor of shape (n_rows, n_features)
+            Rows as `_validate` returns them.
         masks : PassMasks
 
         Returns
         -------
         z : tensor of shape (n_samples, n_rows, n_outputs)
         """
-        weights, biases, architecture = self._network(X.dtype)
-        n_steps = self._n_steps(X.shape[1])
+        weights, biases, architecture = self._network(X.numpy().dtype)
+        n_steps, n_samples = self._n_steps(X.shape[1]), masks.n_samples
         masks.reach(n_steps)
-        drops = (self._dropout_rates["recurrent"] > 0).tolist()
+        network = Recurrent(architecture, (self._dropout_rates["recurrent"] > 0).tolist())
         size = rows_at_once(architecture, n_steps)
-        n_rows = min(size, X.shape[0])
+        n_rows = min(size, len(X))
         n_passes = max(1, size // n_rows)
-        z = torch.empty((masks.n_samples, X.shape[0], len(biases[-1])), dtype=biases[-1].dtype)
-
-        def sample(place):
-            start, first = place
-            passes = range(first, min(first + n_passes, masks.n_samples))
-            with torch.inference_mode():
-                rows = rows_as_tensor(X, start, start + n_rows)
-                found = Recurrent(architecture, drops).forward(
-                    rows.repeat(len(passes), 1),
-                    weights,
-                    biases,
-                    masks.of(passes, len(rows), rows.dtype),
-                )
-            part = z[first : first + len(passes), start : start + len(rows)]
-            part.copy_(found.view_as(part))
-
-        starts, firsts = range(0, X.shape[0], n_rows), range(0, masks.n_samples, n_passes)
-        in_threads(sample, list(product(starts, firsts)))
+        z = X.new_empty((n_samples, len(X), architecture.n_outputs))
+        for first in range(0, n_samples, n_passes):
+            passes = range(first, min(first + n_passes, n_samples))
+            for start in range(0, len(X), n_rows):
+                rows = X[start : start + n_rows]
+                part = z[first : passes.stop, start : start + n_rows]
+                dropped = masks.of(passes, len(rows), X.dtype)
+                x = rows.repeat(len(passes), 1)
+                part.copy_(network.forward(x, weights, biases, dropped).view(part.shape))
         return z
 
     def _network(self, dtype):

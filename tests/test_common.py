@@ -23,6 +23,8 @@ from sklearn_dropout import (
     DropoutCNNRegressor,
     DropoutMLPClassifier,
     DropoutMLPRegressor,
+    DropoutRNNClassifier,
+    DropoutRNNRegressor,
 )
 
 ESTIMATORS = [
@@ -31,6 +33,7 @@ ESTIMATORS = [
     DropoutCNNClassifier,
     DropoutCNNRegressor,
 ]
+RECURRENT = [DropoutRNNClassifier, DropoutRNNRegressor]
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 
 # How many checks scikit-learn 1.9 runs. Fewer would mean that a tag has switched some off.
@@ -39,6 +42,8 @@ N_PASSED = {
     DropoutMLPRegressor: 60,
     DropoutCNNClassifier: 66,
     DropoutCNNRegressor: 60,
+    DropoutRNNClassifier: 66,
+    DropoutRNNRegressor: 60,
 }
 # What each family has beside the shared parameters, with the defaults.
 OF_FAMILY = {
@@ -100,6 +105,26 @@ def test_check_estimator(Est):
 def test_check_estimator_with_all_dropout(Est):
     own = {"conv_dropout_rate": 0.1} if family(Est) == "CNN" else {}
     run_checks(Est(**DROPOUT, **own))
+
+
+@pytest.mark.slow  # a minute or two each: 100 LSTM units, 200 epochs in every check
+@pytest.mark.parametrize("Est", RECURRENT)
+def test_check_estimator_of_a_recurrent_network(Est):
+    run_checks(Est())
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"cell": "rnn"},
+        {"cell": "gru", "bidirectional": True, "recurrent_dropout_rate": 0.1, "max_norm": 3},
+    ],
+    ids=["simple", "all dropout"],
+)
+@pytest.mark.parametrize("Est", RECURRENT)
+def test_check_estimator_of_a_small_recurrent_network(Est, params):
+    small = {"hidden_layer_sizes": (16,), "learning_rate_init": 0.02, "max_iter": 40}
+    run_checks(Est(**small, **params))
 
 
 def run_checks(est):
@@ -210,7 +235,7 @@ def test_defaults_of_the_new_parameters(Est):
 
 
 @pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_pickle_predicts_and_continues_alike(Est, protocol):
     X, y = problem(Est)
     est = Est(**SMALL, input_dropout_rate=0.1).partial_fit(X, y, **first_call(Est, y))
@@ -240,7 +265,7 @@ def held_by(thing, path=""):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.Adam])
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_a_fitted_estimator_holds_no_tensors(Est, solver):
     """But NumPy arrays, which load where there is neither the device nor PyTorch's pickles."""
     X, y = problem(Est)
@@ -253,7 +278,7 @@ def test_a_fitted_estimator_holds_no_tensors(Est, solver):
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_pickle_does_not_grow_with_the_data(Est, early_stopping):
     def size(n):
         X, y = problem(Est, n=n)
@@ -264,7 +289,7 @@ def test_pickle_does_not_grow_with_the_data(Est, early_stopping):
     assert abs(size(900) - size(60)) <= 16
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_pickle_after_partial_fit_does_not_grow_with_the_data(Est):
     def size(n):
         X, y = problem(Est, n=n)
@@ -333,7 +358,7 @@ def test_pipeline_that_hands_on_data_frames(Est, library):
     np.testing.assert_array_equal(answers(frames, X), answers(arrays, X))
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_metadata_routing_of_weights_and_validation_set(Est):
     X, y = problem(Est)
     X_val, y_val = problem(Est, seed=1, n=20)
@@ -379,14 +404,14 @@ def test_sample_weight_through_search_without_routing(Est):
     np.testing.assert_array_equal(answers(search, X), answers(direct, X))
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_text_and_html_representations(Est):
     assert repr(Est(dropout_rate=0.4)) == f"{Est.__name__}(dropout_rate=0.4)"
     X, y = problem(Est)
     assert Est.__name__ in Est(**SMALL).fit(X, y)._repr_html_()
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", ESTIMATORS + RECURRENT)
 def test_score_is_that_of_scikit_learn(Est):
     X, y = problem(Est)
     weight = np.random.default_rng(0).uniform(size=len(y))

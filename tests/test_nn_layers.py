@@ -17,8 +17,9 @@ from sklearn_dropout.nn import (
     SpatialDropout1d,
     SpatialDropout2d,
     SpatialDropout3d,
+    VariationalDropout,
 )
-from sklearn_dropout.nn._layers import Exp
+from sklearn_dropout.nn._layers import EmbeddingDropout, Exp
 
 SEEDS = [0, 1, 2]
 N_SIGMAS = 5
@@ -329,3 +330,62 @@ def test_the_representation_shows_the_rate(make):
 def test_exponential_layer():
     x = torch.linspace(-3, 3, 7, dtype=torch.float64)
     np.testing.assert_allclose(Exp()(x), np.exp(x.numpy()), rtol=1e-15)
+
+
+def sequences(*shape):
+    return torch.ones(shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_variational_masks_serve_all_steps_of_one_sequence(seed):
+    out = VariationalDropout(0.3, seeded(seed))(sequences(5_000, 4, 3))
+    assert torch.equal(out, out[:, :1].expand_as(out))
+    first = out[:, 0].numpy()
+    assert sorted(set(first.flat)) == [0.0, inverse_kept(0.3)]
+    assert abs((first > 0).mean() - 0.7) < N_SIGMAS * (0.21 / first.size) ** 0.5
+    correlations = np.corrcoef(np.hstack([first[1:], first[:-1]]).T)[np.triu_indices(6, 1)]
+    assert stats.chi2.sf(len(first) * (correlations**2).sum(), correlations.size) > 1e-6
+
+
+def test_variational_dropout_in_evaluation_and_at_rate_zero():
+    x = torch.randn(3, 4, 2, generator=seeded())
+    assert torch.equal(VariationalDropout(0.5).eval()(x), x)
+    assert torch.equal(VariationalDropout(0.0)(x), x)
+    assert "rate=0.25" in repr(VariationalDropout(0.25))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4,), (2, 3, 4, 5)])
+def test_sequences_have_three_dimensions(shape):
+    with pytest.raises(ValueError, match=r"shape \(.*, but sequences have the shape"):
+        VariationalDropout(0.5)(torch.ones(shape))
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1, float("nan")])
+def test_a_bad_variational_rate(rate):
+    with pytest.raises(ValueError, match=rf"rate={rate} .* retained, pass 1 - p"):
+        VariationalDropout(rate)
+
+
+def test_the_gradient_through_variational_dropout_is_its_mask():
+    x = torch.randn(6, 4, 3, dtype=torch.float64, generator=seeded(9)).requires_grad_()
+    out = VariationalDropout(0.4, seeded())(x)
+    out.sum().backward()
+    mask = VariationalDropout(0.4, seeded())(torch.ones_like(x))
+    assert torch.equal(x.grad, mask)
+    assert torch.equal(out, x * mask)
+    assert (mask == 0).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_word_types_are_dropped_wherever_they_occur(seed):
+    tokens = torch.randint(0, 4, (300, 9), generator=seeded(seed))
+    layer = EmbeddingDropout(0.4, seeded(seed))
+    out = layer(sequences(300, 9, 2), tokens)
+    assert torch.equal(out[..., 0], out[..., 1])
+    for token in range(4):
+        here = tokens == token
+        low = torch.where(here, out[..., 0], 9.0).amin(1)
+        high = torch.where(here, out[..., 0], -9.0).amax(1)
+        assert torch.equal(low[here.any(1)], high[here.any(1)])
+    assert 0.5 < (out[..., 0] > 0).double().mean() < 0.7
+    assert torch.equal(layer.eval()(sequences(300, 9, 2), tokens), sequences(300, 9, 2))

@@ -557,18 +557,17 @@ def test_the_first_rows_keep_their_masks():
 def test_masks_of_passes_grow_with_the_sequences():
     shape = architecture("lstm", 1, False, "padded")
 
+    def source(rate, widths, use):
+        bits = [np.random.SFC64([use, each]) for each in range(7)]
+        return MaskSource(np.tile(rate, (7, 1)), widths, 1, bits, torch.arange(7))
+
     def make():
-        once = {
-            "spatial": bit_source([0.3], [3], 1, 1),
-            "embedding": bit_source([0.3], [N_TOKENS], 2, 1),
-            "last": bit_source([0.3], [5], 3, 1),
-        }
-        each = {
-            "input": bit_source([0.3], [3], 4, 7),
-            "output": bit_source([], [], 5, 7),
-            "recurrent": bit_source([0.3], [5], 6, 7),
-        }
-        return PassMasks(once, each, 7, shape.n_directions)
+        once = {"spatial": ([0.3], [3]), "embedding": ([0.3], [N_TOKENS]), "last": ([0.3], [5])}
+        each = {"input": ([0.3], [3]), "output": ([], []), "recurrent": ([0.3], [5])}
+        parts = (
+            {kind: source(*v, use) for use, (kind, v) in enumerate(p.items())} for p in (once, each)
+        )
+        return PassMasks(7, *parts, shape.n_directions)
 
     short, long = make(), make()
     short.reach(2)

@@ -560,7 +560,16 @@ def test_in_scikit_learn_s_tools(Est):
 def samples(est, X, n_samples=20, seed=0):
     """Outputs with dropout on."""
     X = est._validate(X, reset=False)
-    return est._sample_outputs(X, est._draw_masks(n_samples, Streams(seed))).numpy()
+    with torch.inference_mode():
+        rows = torch.from_numpy(X)
+        return est._sample_outputs(rows, est._draw_masks(n_samples, Streams(seed))).numpy()
+
+
+def in_blocks(est, X, n_samples):
+    """The same from one run of the streams, some passes at a time."""
+    streams, X = Streams(0), torch.from_numpy(est._validate(X, reset=False))
+    with torch.inference_mode():
+        return torch.cat([est._sample_outputs(X, est._draw_masks(n, streams)) for n in n_samples])
 
 
 def fitted(Est, kind="tokens", **params):
@@ -584,6 +593,8 @@ def test_samples_of_a_row_do_not_depend_on_others(Est, kind, variational, sizes,
     monkeypatch.setattr("sklearn_dropout.nn._rnn._CHUNK_VALUES", 100_000)
     np.testing.assert_allclose(samples(est, X), z, rtol=1e-10)
     assert not np.allclose(samples(est, X, seed=1), z)
+    np.testing.assert_allclose(samples(est, X, 7), z[:7], rtol=1e-10)
+    np.testing.assert_allclose(in_blocks(est, X, [3, 1, 16]), z, rtol=1e-10)
     if kind == "tokens":
         zeros = np.zeros((len(X), 4), dtype=int)
         np.testing.assert_array_equal(samples(est, np.hstack([zeros, X])), samples(est, X))
@@ -626,7 +637,4 @@ def test_samples_leave_everything_as_it_was(Est):
     samples(est, X)
     assert pickle.dumps(est) == before
     assert torch.equal(torch.get_rng_state(), state)
-    single = est._sample_outputs(
-        est._validate(X.astype(np.float32), reset=False), est._draw_masks(5, Streams(0))
-    )
-    assert single.dtype == torch.float32
+    assert samples(est, X.astype(np.float32)).dtype == np.float32

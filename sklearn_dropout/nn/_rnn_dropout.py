@@ -7,6 +7,7 @@ the last state is used.
 """
 
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import torch
 
@@ -135,7 +136,9 @@ class RNNDropout:
         self.n_steps = n_steps if per_step else 1
         self.n_directions = n_directions
         self.dtype = dtype
-        self.scales = scales_of(sources)
+        scales = {kind: [float(s[0]) for s in source.scales] for kind, source in sources.items()}
+        single = {kind: scales[kind][0] for kind in ("input", "spatial", "embedding")}
+        self.scales = scales | single
 
     def draw(self, n_steps):
         """Masks of the next training steps.
@@ -166,10 +169,9 @@ class RNNDropout:
         }
 
 
-def scales_of(sources):
-    """What is kept is multiplied by, in the form of ``SequenceMasks.scales``."""
-    scales = {kind: [float(scale[0]) for scale in s.scales] for kind, s in sources.items()}
-    return scales | {kind: scales[kind][0] for kind in ("input", "spatial", "embedding")}
+def _drawn(source, n_steps):
+    """Masks of shape (n_steps, n_networks, n_units) for each site, of a source of one row."""
+    return [None if mask is None else mask[:, :, 0] for mask in source.draw(n_steps)]
 
 
 class PassMasks:
@@ -180,44 +182,45 @@ class PassMasks:
 
     Parameters
     ----------
-    once : dict of MaskSource
-        Sources of sites that have one mask in a pass, of one row: some of ``"input"``,
-        ``"spatial"``, ``"embedding"`` (of the width of all tokens), ``"output"``, ``"last"``
-        (the last layer's output) and ``"recurrent"``.
-    each_step : dict of MaskSource
-        Sources of the other sites, of `n_samples` rows.
     n_samples : int
-        Passes.
+        Passes: the networks of each source, which draws for one row.
+    once : dict of MaskSource
+        Sources of sites with one mask in a pass: ``"spatial"``, ``"embedding"`` (of a unit for
+        each token), ``"last"``, the last layer's output, and what is not in `each_step`.
+    each_step : dict of MaskSource
+        ``"input"``, ``"output"`` of the other layers and ``"recurrent"``, or none of them.
     n_directions : int
     """
 
-    def __init__(self, once, each_step, n_samples, n_directions):
+    def __init__(self, n_samples, once, each_step, n_directions):
         self.n_samples = n_samples
         self.n_directions = n_directions
         self._each_step = each_step
-        sources = once | each_step
-        scales = scales_of(sources)
-        self._scales = scales | {"output": scales["output"] + scales.pop("last")}
-        self._sites = {
-            kind: [None if mask is None else mask[:, 0].transpose(0, 1) for mask in drawn]
-            for kind, drawn in ((kind, s.draw(n_samples)) for kind, s in once.items())
+        self._sites = {kind: _drawn(source, 1) for kind, source in once.items()}
+        self._scales = {
+            kind: [float(scale[0]) for scale in source.scales]
+            for kind, source in (once | each_step).items()
         }
+        self._scales["output"] = self._scales["output"] + self._scales.pop("last")
         self._n_steps = 0
+        self._lock = Lock()
 
     def reach(self, n_steps):
         """Draw masks for sequences of `n_steps` steps, where there are not enough yet."""
-        if n_steps <= self._n_steps:
-            return
-        for kind, source in self._each_step.items():
-            more = [
-                None if mask is None else mask[:, 0]
-                for mask in source.draw(n_steps - self._n_steps)
-            ]
-            known = self._sites.get(kind, [None] * len(more))
-            self._sites[kind] = [
-                new if old is None else torch.cat([old, new]) for old, new in zip(known, more)
-            ]
-        self._n_steps = n_steps
+        with self._lock:  # rows may be shared out among threads
+            n_more = n_steps - self._n_steps
+            if n_more <= 0:
+                return
+            for kind, source in self._each_step.items():
+                more = _drawn(source, n_more)
+                known = self._sites.get(kind, more)
+                if self._n_steps:
+                    more = [
+                        None if new is None else torch.cat([old, new])
+                        for old, new in zip(known, more)
+                    ]
+                self._sites[kind] = more
+            self._n_steps = n_steps
 
     def of(self, passes, n_rows, dtype):
         """Masks for a batch of several passes over the same rows, one pass after the other.
@@ -234,7 +237,8 @@ class PassMasks:
         """
         sites = dict(self._sites)
         sites["output"] = sites["output"] + sites.pop("last")
+        scales = dict(self._scales)
         for kind in ("input", "spatial", "embedding"):
-            (sites[kind],) = sites[kind]
+            (sites[kind],), (scales[kind],) = sites[kind], scales[kind]
         rows = torch.tensor(passes).repeat_interleave(n_rows)
-        return SequenceMasks(sites, self._scales, self.n_directions, dtype, rows, by_type=True)
+        return SequenceMasks(sites, scales, self.n_directions, dtype, rows, by_type=True)
