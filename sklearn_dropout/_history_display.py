@@ -39,7 +39,7 @@ class TrainingHistoryDisplay:
 
     train_loss, valid_loss : array-like of shape (n_epochs,), default=None
         Losses after each epoch; ``None`` or NaN where there is none. The training loss is the one
-        that training saw, with dropout on, so it may lie above the validation loss.
+        that training saw, with dropout on, and so may lie above the validation loss.
 
     train_score, valid_score : array-like of shape (n_epochs,), default=None
         Scores after each epoch, with dropout off.
@@ -52,6 +52,9 @@ class TrainingHistoryDisplay:
 
     estimator_name : str, default=None
         Put before the labels.
+
+    dropout_on : bool, default=True
+        Whether the training loss is one with dropout: the legend then says so.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class TrainingHistoryDisplay:
         best_epoch=None,
         score_name=None,
         estimator_name=None,
+        dropout_on=True,
     ):
         self.epochs = epochs
         self.train_loss = train_loss
@@ -101,6 +105,7 @@ class TrainingHistoryDisplay:
         self.best_epoch = best_epoch
         self.score_name = score_name
         self.estimator_name = estimator_name
+        self.dropout_on = dropout_on
 
     def plot(self, ax=None, *, quantity="loss", name=None, line_kw=None):
         """Draw the curves.
@@ -129,16 +134,18 @@ class TrainingHistoryDisplay:
             _, ax = plt.subplots()
         name = self.estimator_name if name is None else name
         prefix = "" if name is None else f"{name}: "
-        self.lines_ = [
-            ax.plot(self.epochs, curve, **{"label": prefix + label} | (line_kw or {}))[0]
-            for label, curve in curves.items()
-        ]
+        self.lines_ = []
+        for label, curve in curves.items():
+            color = "C0" if label == "Validation" else "C1"
+            style = {"label": prefix + label, "color": color} | (line_kw or {})
+            self.lines_ += ax.plot(self.epochs, curve, **style)
         self.best_line_ = None
         if self.best_epoch is not None:
             label = f"{prefix}Best epoch"
             self.best_line_ = ax.axvline(self.best_epoch, color="0.5", ls="--", lw=1, label=label)
         score_name = "Score" if self.score_name is None else self.score_name
         ax.set(xlabel="Epoch", ylabel="Loss" if quantity == "loss" else score_name)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -147,7 +154,8 @@ class TrainingHistoryDisplay:
         """Label to values of what there is to draw."""
         if quantity not in ("loss", "score"):
             raise ValueError(f"quantity={quantity!r} is unknown. Choose 'loss' or 'score'.")
-        train = "Train (dropout on)" if quantity == "loss" else "Train"
+        noisy = quantity == "loss" and self.dropout_on
+        train = "Train (dropout on)" if noisy else "Train"
         curves = {
             train: getattr(self, f"train_{quantity}"),
             "Validation": getattr(self, f"valid_{quantity}"),
@@ -199,6 +207,7 @@ class TrainingHistoryDisplay:
             best_epoch=best,
             score_name=_score_name(network),
             estimator_name=name,
+            dropout_on=any(rates.any() for rates in network._rates().values()),
             **curves,
         )
         return display.plot(ax, quantity=quantity, line_kw=line_kw)

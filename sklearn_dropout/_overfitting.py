@@ -75,7 +75,8 @@ class OverfittingComparison:
     depth 1 (baseline)  0.667 ± 0.000  0.667 ± 0.000 [0.667, 0.667]  0.000 ± 0.000 [0.000, 0.000]
     depth 5             0.997 ± 0.004  0.945 ± 0.037 [0.906, 0.984]  0.051 ± 0.039 [0.011, 0.092]
     <BLANKLINE>
-    Differences from the baseline (corrected resampled t-test, two-sided p):
+    Differences from depth 1 [95 % confidence interval of each alone], corrected resampled \
+t-test (two-sided p):
     depth 5 has a higher test score than depth 1: +0.279 [+0.240, +0.318], p < 0.001.
     depth 5 has a larger gap than depth 1: +0.051 [+0.011, +0.092], p = 0.014.
     """
@@ -236,8 +237,9 @@ class OverfittingComparison:
         """What stands below the table."""
         if len(self.names) == 1:
             return []
-        head = "Differences from the baseline (corrected resampled t-test, two-sided p"
-        head += ", Holm-adjusted):" if len(self.names) > 2 else "):"
+        adjusted = ", Holm-adjusted" if len(self.names) > 2 else ""
+        head = f"Differences from {self.baseline} [95 % confidence interval of each alone], "
+        head += f"corrected resampled t-test (two-sided p{adjusted}):"
         notes = [head, *self.conclusions()]
         if len(self.names) > 2:
             notes.append("Estimators beside the baseline are not compared with each other.")

@@ -1,7 +1,6 @@
 """Pictures of the score against the dropout rate."""
 
 from collections import defaultdict
-from numbers import Real
 
 import numpy as np
 
@@ -149,7 +148,8 @@ class DropoutRateDisplay:
             Fitted; with ``return_train_score=True`` training scores are drawn, too.
         param_name : str, default=None
             The parameter that holds the rate, such as ``"mlp__dropout_rate"``; ``None`` is the
-            only one in the search whose name ends in ``dropout_rate``.
+            only one in the search whose name ends in ``dropout_rate``. Of lists of rates, only
+            the rate of one layer may vary (``[0, 0.1]``, ``[0, 0.2]``, ...): it is drawn.
         metric : str, default=None
             Which score, of a search with several; ``None`` is the one it refitted by.
         fixed : dict, default=None
@@ -295,26 +295,36 @@ def _name_of_score(search, metric):
     return getattr(search.scoring, "__name__", None)
 
 
+def _as_numbers(param_name, candidates):
+    """The rate of each candidate that has one: of lists, the rate that varies."""
+    places = [place for place, params in enumerate(candidates) if param_name in params]
+    given = [candidates[place][param_name] for place in places]
+    if len({np.shape(rates) for rates in given}) == 1:
+        table = np.array(given, dtype=float).reshape(len(given), -1)
+        varying = np.flatnonzero((table != table[0]).any(axis=0))
+        if len(varying) <= 1:
+            return dict(zip(places, table[:, varying[0] if len(varying) else 0].tolist()))
+    raise ValueError(
+        f"The search has these values of {param_name}: {given}. To be drawn, rates must be "
+        "numbers, or lists of which only the rate of one layer varies."
+    )
+
+
 def _candidates_by_rate(results, param_name, metric, fixed):
     """For each rate, rising, places of the candidates to show: repeats of one setting."""
+    rates = _as_numbers(param_name, results["params"])
     settings = defaultdict(lambda: defaultdict(list))
     for place, params in enumerate(results["params"]):
         if param_name not in params:
             continue
-        rate = params[param_name]
         if any(name not in params or params[name] != value for name, value in fixed.items()):
             continue
-        if not isinstance(rate, Real):
-            raise ValueError(
-                f"{param_name}={rate!r} is in the search. Only single numbers can be drawn "
-                "against the score, not one rate for each layer."
-            )
         others = {
             name: repr(value)
             for name, value in params.items()
             if name != param_name and name.rpartition("__")[2] != "random_state"
         }
-        settings[float(rate)][tuple(sorted(others.items()))].append(place)
+        settings[rates[place]][tuple(sorted(others.items()))].append(place)
     if not settings:
         raise ValueError(f"fixed={fixed!r} leaves no candidate of the search.")
     mean = np.nan_to_num(results[f"mean_test_{metric}"], nan=-np.inf)

@@ -9,6 +9,7 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
+from ._base import DOC_LINK_TEMPLATE
 from ._nesting import find_network
 from ._search_jobs import Evaluation, Task, make_chunks, network_epochs, run_chunk, shared
 from ._validation import (
@@ -100,6 +101,9 @@ class DropoutSearchCV(GridSearchCV):
     >>> search.cv_results_["mean_test_score"].shape
     (4,)
     """
+
+    _doc_link_module = "sklearn_dropout"
+    _doc_link_template = DOC_LINK_TEMPLATE
 
     def fit(self, X, y=None, **params):
         """Fit and score every candidate on every fold.

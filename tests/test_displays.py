@@ -169,6 +169,17 @@ def test_history_without_validation():
         display.plot(quantity="both")
 
 
+def test_history_says_whether_dropout_was_on():
+    X, y = class_data()
+    for rates, label in [
+        ({"dropout_rate": 0.2}, "Train (dropout on)"),
+        ({"dropout_rate": 0.0}, "Train"),
+        ({"dropout_rate": 0, "input_dropout_rate": 0.1}, "Train (dropout on)"),
+    ]:
+        display = TrainingHistoryDisplay.from_estimator(classifier(**rates).fit(X, y))
+        assert labels(display.lines_) == [label]
+
+
 def test_history_marks_the_epoch_that_early_stopping_restored():
     X, y = class_data()
     clf = classifier(max_iter=30, early_stopping=True, n_iter_no_change=3, learning_rate_init=0.05)
@@ -335,9 +346,22 @@ def test_which_rate_and_which_score():
     assert display.score_name == "accuracy"
 
 
+def test_rates_of_one_layer():
+    grid = {"dropout_rate": [[0.1, 0.5], [0.1, 0.2]], "hidden_layer_sizes": [(4, 3)]}
+    search = searched(grid)
+    display = DropoutRateDisplay.from_search(search)
+    np.testing.assert_array_equal(display.lines_[0].get_xdata(), [0.2, 0.5])
+    expected = search.cv_results_["mean_test_score"][::-1]
+    np.testing.assert_allclose(display.lines_[1].get_ydata(), expected)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 def test_rates_that_cannot_be_drawn():
-    with pytest.raises(ValueError, match=r"dropout_rate=\[0.5\] is in the search"):
-        DropoutRateDisplay.from_search(searched({"dropout_rate": [0.0, [0.5]]}))
+    for rates in ([0.0, [0.5]], [[0, 0], [0.1, 0.2]]):
+        with pytest.raises(ValueError, match=r"these values of dropout_rate: .* only the rate of"):
+            DropoutRateDisplay.from_search(
+                searched({"dropout_rate": rates, "hidden_layer_sizes": [(3, 3)]}, error_score=0)
+            )
     with pytest.raises(ValueError, match="no parameters that end in"):
         DropoutRateDisplay.from_search(searched({"alpha": [0.1]}))
     with pytest.raises(ValueError, match="Fit it first"):

@@ -1,0 +1,76 @@
+"""How the documentation is built: see the Makefile."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
+
+import _reference  # noqa: E402
+
+import sklearn_dropout  # noqa: E402
+
+QUICK = os.environ.get("QUICK", "0") not in ("", "0")
+
+project = "sklearn-dropout"
+author = "The sklearn-dropout developers"
+copyright = "The sklearn-dropout developers"
+version = release = sklearn_dropout.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+default_role = "literal"
+nitpicky = False
+
+autosummary_generate = True
+autodoc_default_options = {"members": True, "inherited-members": True}
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn-dropout"
+html_show_sourcelink = False
+html_sidebars = {"index": [], "benchmarks": [], "reliability": []}
+html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+
+
+class Arguments:
+    """Command line of an example: figures go to the build folder, and maybe few repeats."""
+
+    def __call__(self, gallery_conf, script_vars):
+        """Return the arguments."""
+        figures = ["--output", str(HERE / "_build" / "figures")]
+        return figures + ["--quick"] * QUICK
+
+    def __repr__(self):
+        return f"Arguments(quick={QUICK})"  # examples run again where this differs
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "reset_argv": Arguments(),
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("sklearn_dropout",),
+    "reference_url": {"sklearn_dropout": None},
+    "show_memory": False,
+    "remove_config_comments": True,
+    "copyfile_regex": "",
+}
+warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")
+
+_reference.write(HERE / "api.rst")
+
+
+def setup(app):
+    """Connect what Sphinx asks for while it builds."""
+    app.connect("autodoc-skip-member", _reference.skip)
+    app.connect("missing-reference", _reference.link_to_scikit_learn, priority=900)
