@@ -1,5 +1,7 @@
 """The API reference: which names, which members, and links to scikit-learn's."""
 
+import re
+
 from docutils import nodes
 
 import sklearn_dropout
@@ -67,6 +69,13 @@ def skip(app, what, name, member, skip, options):
     function = getattr(member, "fget", member)
     module = getattr(function, "__module__", None) or ""
     return not module.startswith("sklearn_dropout")
+
+
+def mark_names_in_shapes(app, what, name, obj, options, lines):
+    """Put ``n_features_in_`` of a shape in backticks; bare, it would be a link to nowhere."""
+    for place, line in enumerate(lines):
+        if "shape (" in line:
+            lines[place] = re.sub(r"(?<![\w`])([a-z]\w*_)(?=[,)])", r"`\1`", line)
 
 
 def link_to_scikit_learn(app, env, node, contnode):

@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent))
 
+import _gallery  # noqa: E402
 import _reference  # noqa: E402
 
 import sklearn_dropout  # noqa: E402
@@ -41,23 +42,10 @@ html_show_sourcelink = False
 html_sidebars = {"index": [], "benchmarks": [], "reliability": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 
-
-class Arguments:
-    """Command line of an example: figures go to the build folder, and maybe few repeats."""
-
-    def __call__(self, gallery_conf, script_vars):
-        """Return the arguments."""
-        figures = ["--output", str(HERE / "_build" / "figures")]
-        return figures + ["--quick"] * QUICK
-
-    def __repr__(self):
-        return f"Arguments(quick={QUICK})"  # examples run again where this differs
-
-
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "reset_argv": Arguments(),
+    "reset_argv": _gallery.Arguments(HERE / "_build" / "figures", QUICK),
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklearn_dropout",),
     "reference_url": {"sklearn_dropout": None},
@@ -73,4 +61,5 @@ _reference.write(HERE / "api.rst")
 def setup(app):
     """Connect what Sphinx asks for while it builds."""
     app.connect("autodoc-skip-member", _reference.skip)
+    app.connect("autodoc-process-docstring", _reference.mark_names_in_shapes, priority=400)
     app.connect("missing-reference", _reference.link_to_scikit_learn, priority=900)

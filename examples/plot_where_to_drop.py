@@ -1,7 +1,7 @@
 """
-====================================================
+=====================================================
 Where to drop: input, between, before the output, all
-====================================================
+=====================================================
 
 Dropout can go before every layer. Does the place matter when the amount is the same? A network
 with two hidden layers has three places: its inputs, the units between the hidden layers, and those

@@ -84,8 +84,11 @@ class DropoutSearchCV(GridSearchCV):
         Seconds.
     multimetric_ : bool
     classes_ : ndarray of shape (n_classes,)
+        Of the best estimator.
     n_features_in_ : int
+        Of the best estimator.
     feature_names_in_ : ndarray of shape (n_features_in_,)
+        Of the best estimator.
 
     See Also
     --------
