@@ -78,6 +78,11 @@ def mark_names_in_shapes(app, what, name, obj, options, lines):
             lines[place] = re.sub(r"(?<![\w`])([a-z]\w*_)(?=[,)])", r"`\1`", line)
 
 
+def unlink_terms(app, what, name, obj, options, lines):
+    """Terms of scikit-learn's glossary, in docstrings that come from there, become plain words."""
+    lines[:] = [re.sub(r":term:`([^`<]+)( <[^`]*>)?`", r"\1", line) for line in lines]
+
+
 def link_to_scikit_learn(app, env, node, contnode):
     """Link to scikit-learn's pages by their names, without a look at the network."""
     target = node.get("reftarget", "")

@@ -62,4 +62,5 @@ def setup(app):
     """Connect what Sphinx asks for while it builds."""
     app.connect("autodoc-skip-member", _reference.skip)
     app.connect("autodoc-process-docstring", _reference.mark_names_in_shapes, priority=400)
+    app.connect("autodoc-process-docstring", _reference.unlink_terms, priority=600)
     app.connect("missing-reference", _reference.link_to_scikit_learn, priority=900)
