@@ -33,12 +33,16 @@ default_role = "literal"
 nitpicky = False
 
 autosummary_generate = True
+autodoc_typehints = "none"  # types are in the docstrings
 autodoc_default_options = {"members": True, "inherited-members": True}
 numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-dropout"
+html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": [], "benchmarks": [], "reliability": []}
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 
@@ -48,7 +52,7 @@ sphinx_gallery_conf = {
     "reset_argv": _gallery.Arguments(HERE / "_build" / "figures", QUICK),
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklearn_dropout",),
-    "reference_url": {"sklearn_dropout": None},
+    "within_subsection_order": "FileNameSortKey",
     "show_memory": False,
     "remove_config_comments": True,
     "copyfile_regex": "",

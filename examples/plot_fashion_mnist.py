@@ -59,7 +59,7 @@ def load_images():
         return table[:, 1:] / 255, table[:, 0].astype(int), "Fashion-MNIST"
     try:
         data = fetch_openml("Fashion-MNIST", version=1, as_frame=False, n_retries=0)
-    except (URLError, OSError) as error:
+    except (URLError, OSError, ImportError) as error:  # scikit-learn reads it with pandas
         if options.full:
             raise
         print(f"No Fashion-MNIST here ({error}): scikit-learn's digits stand in.")

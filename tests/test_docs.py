@@ -56,14 +56,31 @@ def test_parameters_and_methods_that_pages_name_exist():
         assert named <= known | arriving, path
 
 
-def test_reference_lists_every_public_name():
+@pytest.fixture
+def reference():
+    """What docs/_reference.py knows."""
     pytest.importorskip("docutils")
     spec = importlib.util.spec_from_file_location("reference", DOCS / "_reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_lists_every_public_name(reference):
     listed = [name.rpartition(".")[2] for names in reference.sections().values() for name in names]
     assert set(sklearn_dropout.__all__) <= set(listed)
     assert len(listed) == len(set(listed))
+
+
+def test_html_representations_link_to_the_reference():
+    """The template of the link against where the reference is written."""
+    network = sklearn_dropout.DropoutMLPRegressor()
+    for estimator in (network, sklearn_dropout.DropoutSearchCV(network, {})):
+        page = f"../api/sklearn_dropout.{type(estimator).__name__}.html"
+        assert estimator._get_doc_link() == page
+        assert f'href="{page}' in estimator._repr_html_()
+    written = (DOCS / "_reference.py").read_text(encoding="utf-8")
+    assert ":toctree: api" in written
 
 
 def test_pages_are_in_the_contents():
