@@ -2,8 +2,6 @@
 
 import re
 
-from docutils import nodes
-
 import sklearn_dropout
 
 # A name appears once the package has it, so a page never promises what is not there.
@@ -85,6 +83,8 @@ def unlink_terms(app, what, name, obj, options, lines):
 
 def link_to_scikit_learn(app, env, node, contnode):
     """Link to scikit-learn's pages by their names, without a look at the network."""
+    from docutils import nodes
+
     target = node.get("reftarget", "")
     parts = target.split(".")
     if parts[0] != "sklearn" or node.get("reftype") not in ("class", "func", "meth", "obj"):

@@ -262,15 +262,26 @@ def _searches(estimators):
             yield names, whole, [{}]
             continue
         inner = [find_network(estimators[name])[0].get_params(deep=False) for name in names]
+        differing = [
+            key for key in inner[0] if len({_fingerprint(params[key]) for params in inner}) > 1
+        ]
         yield (
             names,
             whole,
-            [{f"{prefix}{key}": [value] for key, value in params.items()} for params in inner],
+            [{f"{prefix}{key}": [params[key]] for key in differing} for params in inner],
         )
 
 
+def _fingerprint(value):
+    """Equal for equal values, and different where that is hard to tell."""
+    try:
+        return joblib.hash(value)
+    except Exception:  # functions that cannot be pickled
+        return id(value)
+
+
 def _surroundings(name, estimator):
-    """What estimators of one search have in common; the name where that is hard to tell."""
+    """What estimators of one search have in common."""
     network, prefix = find_network(estimator)
     if network is None:
         return name
@@ -278,7 +289,4 @@ def _surroundings(name, estimator):
     if not prefix:
         return kind
     rest = clone(estimator).set_params(**{prefix.removesuffix("__"): kind()})
-    try:
-        return kind, joblib.hash(rest)
-    except Exception:  # functions that cannot be pickled
-        return name
+    return kind, _fingerprint(rest)

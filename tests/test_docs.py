@@ -59,7 +59,6 @@ def test_parameters_and_methods_that_pages_name_exist():
 @pytest.fixture
 def reference():
     """What docs/_reference.py knows."""
-    pytest.importorskip("docutils")
     spec = importlib.util.spec_from_file_location("reference", DOCS / "_reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
