@@ -72,8 +72,12 @@ def skip(app, what, name, member, skip, options):
 def mark_names_in_shapes(app, what, name, obj, options, lines):
     """Put ``n_features_in_`` of a shape in backticks; bare, it would be a link to nowhere."""
     for place, line in enumerate(lines):
-        if "shape (" in line:
-            lines[place] = re.sub(r"(?<![\w`])([a-z]\w*_)(?=[,)])", r"`\1`", line)
+        if not line.lstrip().startswith((">>>", "...")):
+            lines[place] = re.sub(r"\([^()`]*\)", _mark_attributes, line)
+
+
+def _mark_attributes(match):
+    return re.sub(r"\b([a-z]\w*_)(?=[,)])", r"`\1`", match[0])
 
 
 def unlink_terms(app, what, name, obj, options, lines):
