@@ -21,6 +21,9 @@ from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import INITIALIZERS
 
+# Pages of the reference. Relative to those of the documentation itself until it has an address.
+DOC_LINK_TEMPLATE = "../api/{estimator_module}.{estimator_name}.html"
+
 
 @dataclass(eq=False, repr=False)
 class DropoutNetwork(MonteCarlo, BaseEstimator):
@@ -99,6 +102,9 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
     }
+    # Where scikit-learn's HTML representation links to.
+    _doc_link_module = "sklearn_dropout"
+    _doc_link_template = DOC_LINK_TEMPLATE
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train the network from new weights (or from the last ones with ``warm_start``).

@@ -9,6 +9,7 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
+from ._base import DOC_LINK_TEMPLATE
 from ._search_jobs import Evaluation, n_features_of, run_chunk, shared
 from ._search_plan import Candidate, Task, make_chunks
 from ._validation import (
@@ -83,8 +84,11 @@ class DropoutSearchCV(GridSearchCV):
         Seconds.
     multimetric_ : bool
     classes_ : ndarray of shape (n_classes,)
+        Of the best estimator.
     n_features_in_ : int
+        Of the best estimator.
     feature_names_in_ : ndarray of shape (n_features_in_,)
+        Of the best estimator.
 
     See Also
     --------
@@ -100,6 +104,9 @@ class DropoutSearchCV(GridSearchCV):
     >>> search.cv_results_["mean_test_score"].shape
     (4,)
     """
+
+    _doc_link_module = "sklearn_dropout"
+    _doc_link_template = DOC_LINK_TEMPLATE
 
     def fit(self, X, y=None, **params):
         """Fit and score every candidate on every fold.

@@ -11,6 +11,7 @@ from sklearn.model_selection._validation import (
     _score,
     _warn_or_raise_about_fit_failures,
 )
+from sklearn.utils._optional_dependencies import check_matplotlib_support, check_pandas_support
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
@@ -33,6 +34,8 @@ __all__ = [
     "check_feature_groups",
     "check_hidden_layer_sizes",
     "check_input_shape",
+    "check_matplotlib_support",
+    "check_pandas_support",
     "check_rates",
     "check_solver",
     "check_weights",

@@ -1,0 +1,98 @@
+"""The API reference: which names, which members, and links to scikit-learn's."""
+
+import re
+
+import sklearn_dropout
+
+# A name appears once the package has it, so a page never promises what is not there.
+SECTIONS = {
+    "Estimators": [
+        "DropoutMLPClassifier",
+        "DropoutMLPRegressor",
+        "DropoutCNNClassifier",
+        "DropoutCNNRegressor",
+        "DropoutRNNClassifier",
+        "DropoutRNNRegressor",
+    ],
+    "Model selection": ["DropoutSearchCV", "compare_overfitting", "OverfittingComparison"],
+    "Uncertainty": ["Uncertainty", "predictive_log_likelihood"],
+    "Displays": ["TrainingHistoryDisplay", "DropoutRateDisplay", "OverfittingDisplay"],
+    "Layers": [],  # all of sklearn_dropout.nn
+}
+
+INTRODUCTION = """.. This page is written by _reference.py.
+
+API reference
+=============
+
+Everything is importable from ``sklearn_dropout``; layers from ``sklearn_dropout.nn``.
+"""
+
+# scikit-learn documents these.
+FROM_SCIKIT_LEARN = {"get_metadata_routing", "get_params", "set_params"}
+
+
+def sections():
+    """Section to full names of what there is."""
+    names = {
+        section: [f"sklearn_dropout.{name}" for name in names if hasattr(sklearn_dropout, name)]
+        for section, names in SECTIONS.items()
+    }
+    names["Layers"] = [f"sklearn_dropout.nn.{name}" for name in sklearn_dropout.nn.__all__]
+    return names
+
+
+def write(path):
+    """Write the page, after a look at whether it is complete."""
+    listed = {name.rpartition(".")[2] for names in sections().values() for name in names}
+    missing = set(sklearn_dropout.__all__) - listed
+    if missing:
+        raise ValueError(f"Add {sorted(missing)} to SECTIONS in docs/_reference.py.")
+    parts = [INTRODUCTION]
+    for section, names in sections().items():
+        if names:
+            parts.append(f"{section}\n{'-' * len(section)}\n\n.. autosummary::\n   :toctree: api\n")
+            parts.append("".join(f"   {name}\n" for name in names))
+    text = "\n".join(parts)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def skip(app, what, name, member, skip, options):
+    """Whether to leave a member of a class out: what is scikit-learn's, PyTorch's or private."""
+    if skip or name.startswith("_") or name in FROM_SCIKIT_LEARN:
+        return True
+    if name.startswith("set_") and name.endswith("_request"):
+        return True
+    function = getattr(member, "fget", member)
+    module = getattr(function, "__module__", None) or ""
+    return not module.startswith("sklearn_dropout")
+
+
+def mark_names_in_shapes(app, what, name, obj, options, lines):
+    """Put ``n_features_in_`` of a shape in backticks; bare, it would be a link to nowhere."""
+    for place, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            lines[place] = re.sub(r"\([^()`]*\)", _mark_attributes, line)
+
+
+def _mark_attributes(match):
+    return re.sub(r"\b([a-z]\w*_)(?=[,)])", r"`\1`", match[0])
+
+
+def unlink_terms(app, what, name, obj, options, lines):
+    """Terms of scikit-learn's glossary, in docstrings that come from there, become plain words."""
+    lines[:] = [re.sub(r":term:`([^`<]+)( <[^`]*>)?`", r"\1", line) for line in lines]
+
+
+def link_to_scikit_learn(app, env, node, contnode):
+    """Link to scikit-learn's pages by their names, without a look at the network."""
+    from docutils import nodes
+
+    target = node.get("reftarget", "")
+    parts = target.split(".")
+    if parts[0] != "sklearn" or node.get("reftype") not in ("class", "func", "meth", "obj"):
+        return None
+    page = ".".join(parts[:3]) if len(parts) > 3 else target
+    uri = f"https://scikit-learn.org/stable/modules/generated/{page}.html"
+    return nodes.reference("", "", contnode, internal=False, refuri=uri)

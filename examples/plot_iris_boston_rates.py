@@ -1,0 +1,146 @@
+"""
+============================================================
+Iris and Boston: the same picture on every run, with a band
+============================================================
+
+A tutorial tries dropout rates from 0 to 0.6 on a small network, once on irises and once on house
+prices in Boston, and draws one run for each rate. Its readers complain that they get a different
+picture every time: weights, batches, masks and the split into training and test rows are all
+drawn anew.
+
+Here every point is the mean of many networks, the band says how much one run differs from the
+next, and the seeds are fixed, so that the picture is the same on every run.
+"""
+
+# %%
+# The data
+# --------
+#
+# Irises come with scikit-learn. The Boston data no longer do; they are read from a file
+# (``--boston PATH``, whitespace-separated, the price in the last column), from
+# ``shared/data/uci/bostonHousing/data.txt`` in or above the current folder, or from OpenML. Where
+# there is none of these, the diabetes data stand in, and figure and numbers say so.
+#
+# The Boston data are here because the tutorial uses them. They contain a variable built on race;
+# do not take them for a model of house prices.
+
+import argparse
+import os
+from pathlib import Path
+from urllib.error import URLError
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import fetch_openml, load_diabetes, load_iris
+from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_dropout import (
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutRateDisplay,
+    DropoutSearchCV,
+)
+
+parser = argparse.ArgumentParser(description="Scores against the dropout rate, repeated.")
+parser.add_argument("--quick", action="store_true", help="few epochs and repeats")
+parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figure")
+parser.add_argument("--boston", type=Path, help="file with the Boston data")
+options, _ = parser.parse_known_args()
+QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
+
+N_REPEATS, N_SEEDS = (1, 1) if QUICK else (4, 3)
+EPOCHS = {"iris": 5, "boston": 5} if QUICK else {"iris": 40, "boston": 30}
+RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+
+
+def load_boston():
+    """Inputs, targets and name of the Boston data, or of what stands in for them."""
+    here = Path("shared") / "data" / "uci" / "bostonHousing" / "data.txt"
+    nearby = [folder / here for folder in (Path.cwd(), *Path.cwd().parents)]
+    for path in [options.boston] if options.boston else nearby:
+        if options.boston or path.is_file():
+            table = np.loadtxt(path)
+            return table[:, :-1], table[:, -1], "Boston"
+    try:
+        data = fetch_openml(data_id=531, as_frame=False, n_retries=0, parser="liac-arff")
+        return data.data.astype(float), data.target.astype(float), "Boston"
+    except (URLError, OSError):
+        return *load_diabetes(return_X_y=True), "Diabetes (in place of Boston)"
+
+
+# %%
+# The networks
+# ------------
+#
+# Two hidden layers of 16 and 8 units, dropout before the output only, batches of 16. A rate for
+# each layer is a list, here ``[0, rate]``. The regressor has 30 epochs and starts from normal
+# weights, the classifier 40; inputs are standardised within each fold. ``alpha=0`` switches off
+# scikit-learn's weight penalty, which the tutorial does not have.
+#
+# With several seeds in the grid every rate is tried with each of them: repeats, which the display
+# shows together.
+
+network = {"hidden_layer_sizes": (16, 8), "batch_size": 16, "alpha": 0}
+iris = make_pipeline(StandardScaler(), DropoutMLPClassifier(max_iter=EPOCHS["iris"], **network))
+boston = make_pipeline(
+    StandardScaler(),
+    DropoutMLPRegressor(max_iter=EPOCHS["boston"], weight_init="normal", **network),
+)
+
+
+def study(model, X, y, splitter, scoring):
+    """Search over rates and seeds."""
+    step = model.steps[-1][0]
+    rates = {
+        f"{step}__dropout_rate": [[0, rate] for rate in RATES],
+        f"{step}__random_state": list(range(N_SEEDS)),
+    }
+    cv = splitter(n_splits=5, n_repeats=N_REPEATS, random_state=0)
+    options = {"scoring": scoring, "cv": cv, "return_train_score": True, "refit": False}
+    return DropoutSearchCV(model, rates, **options).fit(X, y)
+
+
+X_boston, y_boston, boston_name = load_boston()
+searches = {
+    "Iris": study(iris, *load_iris(return_X_y=True), RepeatedStratifiedKFold, "accuracy"),
+    boston_name: study(boston, X_boston, y_boston, RepeatedKFold, "neg_mean_squared_error"),
+}
+
+# %%
+# The picture
+# -----------
+
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
+displays = {}
+for ax, (name, search) in zip(axes, searches.items()):
+    errors = name != "Iris"
+    displays[name] = DropoutRateDisplay.from_search(
+        search, ax=ax, negate_score=errors, score_name="MSE" if errors else "accuracy"
+    )
+    n_networks = displays[name].test_scores.shape[1]
+    ax.set(title=f"{name}: {n_networks} networks for each rate", xlabel="rate before the output")
+options.output.mkdir(parents=True, exist_ok=True)
+figure.savefig(options.output / "iris_boston_rates.png", dpi=120)
+
+# %%
+# The numbers behind it. The last column is the standard deviation between single networks, the
+# half width of the band: what one run is good for.
+
+for name, display in displays.items():
+    sign = 1 if name == "Iris" else -1
+    print(f"{name}, {'accuracy' if sign == 1 else 'MSE'}:")
+    print("  rate    train     test    gap   std of test")
+    for rate, train, test in zip(RATES, sign * display.train_scores, sign * display.test_scores):
+        gap = sign * (train.mean() - test.mean())
+        print(
+            f"  {rate:.1f}  {train.mean():7.3f}  {test.mean():7.3f} {gap:6.3f}   {test.std():.3f}"
+        )
+
+# %%
+# Neither data set asks for dropout here. The gap between training and test rows is small to begin
+# with: 16 and 8 units for 40 or 30 epochs underfit, and dropout before the output leaves a layer
+# of 8 units with even less. Training and test scores fall together as the rate rises, and the gap
+# closes a little at best. Between 0 and 0.4 the means on irises differ by less than 0.01, a
+# fraction of the band: whoever draws one run sees the band, and can find any rate to be the best.

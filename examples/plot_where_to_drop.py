@@ -1,0 +1,107 @@
+"""
+=====================================================
+Where to drop: input, between, before the output, all
+=====================================================
+
+Dropout can go before every layer. Does the place matter when the amount is the same? A network
+with two hidden layers has three places: its inputs, the units between the hidden layers, and those
+before the output. Four variants drop in one of them or in all, with rates that add up to the same
+total, and :func:`~sklearn_dropout.compare_overfitting` compares each with the network without
+dropout, over repeated cross-validation, on three data sets.
+"""
+
+# %%
+# One total, four ways to spend it
+# --------------------------------
+#
+# A total of 0.6: the rate of one place, or a third of it at each of three.
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, compare_overfitting
+
+parser = argparse.ArgumentParser(description="The same amount of dropout in different places.")
+parser.add_argument("--quick", action="store_true", help="few epochs, no repeats")
+parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figure")
+options, _ = parser.parse_known_args()
+QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
+
+TOTAL = 0.6
+PLACES = {
+    "none": {"input_dropout_rate": 0.0, "dropout_rate": [0.0, 0.0]},
+    "input": {"input_dropout_rate": TOTAL, "dropout_rate": [0.0, 0.0]},
+    "between": {"input_dropout_rate": 0.0, "dropout_rate": [TOTAL, 0.0]},
+    "before the output": {"input_dropout_rate": 0.0, "dropout_rate": [0.0, TOTAL]},
+    "all three": {"input_dropout_rate": TOTAL / 3, "dropout_rate": [TOTAL / 3, TOTAL / 3]},
+}
+DATA = {
+    "wine": (load_wine, DropoutMLPClassifier),
+    "breast cancer": (load_breast_cancer, DropoutMLPClassifier),
+    "diabetes": (load_diabetes, DropoutMLPRegressor),
+}
+
+
+def model(estimator, place):
+    """The network with dropout in one place, its inputs standardised."""
+    network = estimator(
+        (32, 16),
+        batch_size=32,
+        max_iter=10 if QUICK else 100,
+        alpha=0,
+        random_state=0,
+        **PLACES[place],
+    )
+    return make_pipeline(StandardScaler(), network)
+
+
+# %%
+# The comparison
+# --------------
+#
+# 5 folds, 10 times, are the default: 250 networks for each data set. An estimator is called better
+# or worse than the one without dropout only where the test separates them.
+
+comparisons = {}
+for name, (load, estimator) in DATA.items():
+    X, y = load(return_X_y=True)
+    splitter = KFold if estimator is DropoutMLPRegressor else StratifiedKFold
+    cv = splitter(3, shuffle=True, random_state=0) if QUICK else None
+    start = time.perf_counter()
+    comparisons[name] = compare_overfitting(
+        {place: model(estimator, place) for place in PLACES}, X, y, cv=cv, baseline="none"
+    )
+    print(f"=== {name}: {time.perf_counter() - start:.0f} s\n{comparisons[name]}\n")
+
+# %%
+# The picture
+# -----------
+
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
+for ax, (name, comparison) in zip(axes, comparisons.items()):
+    comparison.plot(ax)
+    ax.set_title(name)
+    ax.get_legend().remove()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+options.output.mkdir(parents=True, exist_ok=True)
+figure.savefig(options.output / "where_to_drop.png", dpi=120)
+
+# %%
+# On the diabetes data there is something to regularise: the plain network explains 72 % of the
+# variance of the training rows and 43 % of the others. Every variant narrows that gap, and the test
+# separates all four from no dropout. They do it at different prices. Dropping more than half of ten
+# informative inputs narrows the gap most, by holding the network back: the test score does not
+# gain. Dropping before the output narrows it least and has the highest test score, 0.48 against
+# 0.43: its interval, taken alone, excludes zero, but as one of four comparisons it does not stand,
+# so nothing is ranked by test score.
+#
+# On wine and breast cancer the plain network is near its best already. Gaps of two or three points
+# are left, and no variant can be told from no dropout.
