@@ -16,6 +16,7 @@ from skorch.history import History
 from ._monitor import Monitor, SkorchNet, progress_bar
 from ._monte_carlo import MonteCarlo
 from ._preparation import FitCall, prepare
+from ._state import memory_errors
 from ._training import Trainer
 from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
@@ -170,14 +171,16 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         """
         recipe = prepared[0].recipe
         problems = [p.problem for p in prepared]
-        network, dropout = self._build(prepared)
+        with memory_errors():
+            network, dropout = self._build(prepared)
         watch = partial(Monitor, self) if self.callbacks else None
         n_epochs = recipe.max_iter * len(problems)
         with progress_bar(self.verbose and progress is None, n_epochs) as bar:
-            trainer = Trainer(
-                network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
-            )
-            outcomes = trainer.run()
+            with memory_errors():
+                trainer = Trainer(
+                    network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
+                )
+                outcomes = trainer.run()
         if trainer.monitor is not None:
             prepared[0].history = trainer.monitor.net.history
         return outcomes
@@ -197,8 +200,8 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             X = validate_data(holder, X, dtype=(np.float64, np.float32), **options)
             return self._checked_table(X)
         options |= {"multi_output": True, "y_numeric": self._numeric_target}
-        with np.errstate(over="ignore"):  # refused as infinite
-            X, y = validate_data(holder, X, as_array(y), dtype=np.float32, **options)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused as infinite
+            X, y = validate_data(holder, X, as_array(y, "y"), dtype=np.float32, **options)
         return self._checked_table(X), y
 
     def _as_table(self, X, reset):
@@ -231,7 +234,8 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             name: past.get(name, [None] * n_past) + curves.get(name, [None] * n_iter)
             for name in past | curves
         }
-        self._history = prepared.history
+        # A list of dicts, which every format can save; None where the curves say it all.
+        self._history = None if prepared.history is None else prepared.history.to_list()
         self._parameters = tuple(
             [array.astype(prepared.dtype, copy=False) for array in part]
             for part in (outcome.weights, outcome.biases)
@@ -239,7 +243,7 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         # What the next call of partial_fit goes on with.
         self._partial_state = None
         if prepared.call.partial:
-            self._partial_state = (outcome.training_state, problem.streams)
+            self._partial_state = (outcome.training_state, problem.streams.get_state())
         self.n_iter_ = n_iter
         self.t_ = (self.t_ if prepared.continues else 0) + n_iter * problem.train.n_given
         self._weight_seen = problem.n_seen_before + n_iter * problem.train.total_weight
@@ -269,7 +273,7 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         """Curves of training, as a skorch ``History``: one row for each epoch."""
         check_is_fitted(self)
         if self._history is not None:
-            return self._history
+            return History(self._history)
         history = History()
         for epoch in range(len(self.loss_curve_)):
             history.new_epoch()

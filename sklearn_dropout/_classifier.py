@@ -74,11 +74,14 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             return np.unique(y)
         if classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        return unique_labels(as_array(classes))
+        found = unique_labels(as_array(classes, "classes"))
+        if len(found) < 2:
+            raise ValueError(f"classes={classes!r} has one class only: at least 2 are needed.")
+        return found
 
     def _check_same_classes(self, y, partial, classes):
         if partial and classes is not None:
-            if not np.array_equal(self.classes_, unique_labels(as_array(classes))):
+            if not np.array_equal(self.classes_, unique_labels(as_array(classes, "classes"))):
                 raise ValueError(
                     f"classes={classes!r} is not the same as on the first call to partial_fit, "
                     f"which was {self.classes_!r}."
@@ -121,7 +124,13 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             factors = compute_sample_weight(self.class_weight, y.astype(int))
         else:
             factors = self._class_factors(y, weight)[y]
-        return factors if weight is None else weight * factors
+        weight = factors if weight is None else weight * factors
+        if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} gives weights from {weight.min()} to "
+                f"{weight.max()}. Weights must be >= 0, finite, and not all 0."
+            )
+        return weight
 
     def _class_factors(self, y, weight):
         """Weight of each class; 0 for classes without any row of positive weight."""
@@ -250,7 +259,8 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
 def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
-    kind = type_of_target(y, input_name=name)
+    with np.errstate(invalid="ignore"):  # whether huge numbers are whole
+        kind = type_of_target(y, input_name=name)
     if kind not in ("binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"):
         check_classification_targets(y)  # says what is wrong
     if kind == "multilabel-indicator":

@@ -121,8 +121,7 @@ class Prepared:
         if outcome.error:
             raise ValueError(outcome.error)
         self.learner._keep(self, outcome)
-        vars(self.estimator).clear()
-        vars(self.estimator).update(vars(self.learner))
+        self.estimator.__dict__ = dict(vars(self.learner))  # at once, whatever interrupts
 
 
 @dataclass
@@ -257,7 +256,8 @@ def make_problem(estimator, train, valid, seed, continues, partial):
         problem.streams = Streams(seed, problem.n_epochs_before)
         if partial and estimator._partial_state is not None:
             # A copy, so that a call that fails leaves the state as it was.
-            problem.training_state, problem.streams = deepcopy(estimator._partial_state)
+            problem.training_state, streams = deepcopy(estimator._partial_state)
+            problem.streams = Streams.from_state(streams)
     return problem
 
 

@@ -61,16 +61,30 @@ class Streams:
     def __init__(self, seed, n_epochs=0):
         self.key = seed, n_epochs
         self._sources = {}
+        self._states = {}
 
     def anew(self):
         """The same streams from their beginning."""
         return Streams(*self.key)
+
+    def get_state(self):
+        """Where the streams have come to, in numbers, strings and arrays that any format holds."""
+        states = {use.name: _state_of(source) for use, source in self._sources.items()}
+        return {"key": list(self.key), "states": self._states | states}
+
+    @classmethod
+    def from_state(cls, state):
+        """Streams that go on from what `get_state` returned."""
+        streams = cls(*state["key"])
+        streams._states = dict(state["states"])
+        return streams
 
     def order(self):
         """Generator of the order of rows."""
         if Use.ORDER not in self._sources:
             seed, n_epochs = self.key
             self._sources[Use.ORDER] = generator(seed, Use.ORDER, n_epochs)
+            self._resume(Use.ORDER)
         return self._sources[Use.ORDER]
 
     def masks(self, use, device):
@@ -81,7 +95,28 @@ class Streams:
             if torch.device(device).type != "cpu":
                 source = torch.Generator(device).manual_seed(int(source.random_raw()) >> 1)
             self._sources[use] = source
+            self._resume(use)
         return self._sources[use]
+
+    def _resume(self, use):
+        """Set a new source to where it was; one of another kind of device starts anew."""
+        state, source = self._states.pop(use.name, None), self._sources[use]
+        if isinstance(source, torch.Generator):
+            if isinstance(state, np.ndarray):
+                source.set_state(torch.from_numpy(state.copy()))
+        elif isinstance(state, dict):
+            _bit_generator(source).state = state
+
+
+def _bit_generator(source):
+    return source.bit_generator if isinstance(source, np.random.Generator) else source
+
+
+def _state_of(source):
+    """State of a NumPy generator as a dict, of one of PyTorch as an array."""
+    if isinstance(source, torch.Generator):
+        return source.get_state().numpy()
+    return _bit_generator(source).state
 
 
 def distinct(streams):

@@ -13,6 +13,9 @@ from ._uncertainty import TargetMoments
 from ._validation import StrOptions
 from .nn._losses import OUT_ACTIVATIONS
 
+# Predictions may be asked for in float32, and lie somewhat outside of the targets.
+_LARGEST_TARGET = 1e36
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DropoutRegressor(RegressorMixin, DropoutNetwork):
@@ -56,20 +59,26 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         """Targets as float64 of shape (n_samples, n_outputs)."""
         if continues:
             return self._encode_more(y, "y")
-        return self._as_columns(y)
+        return self._as_columns(y, "y")
 
     def _encode_more(self, y, name):
         """Like `_encode`, for the number of outputs there is."""
-        y = self._as_columns(y)
+        y = self._as_columns(y, name)
         n_outputs = len(self._target_scale)
         if y.shape[1] != n_outputs:
             raise ValueError(f"{name} has {y.shape[1]} outputs, but {n_outputs} were fitted.")
         return y
 
-    def _as_columns(self, y):
+    def _as_columns(self, y, name):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if not (np.abs(y) < _LARGEST_TARGET).all():
+            raise ValueError(
+                f"{name} has values as large as {np.abs(y).max()}, near or beyond what float32 "
+                "can hold. Use other units."
+            )
+        return y
 
     def _row_weights(self, weight, y, partial):
         return weight
@@ -99,7 +108,8 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
                 "cannot have. Use loss='squared_error'."
             )
         standard = (y - self._target_location) / self._target_scale
-        return standard.astype(np.float32), np.arange(len(y))
+        with np.errstate(over="ignore"):  # far from what was fitted: an infinite loss
+            return standard.astype(np.float32), np.arange(len(y))
 
     def _decode_targets(self, targets):
         """Targets in the units of `y`: shape (n,) for one output, else (n, n_outputs)."""

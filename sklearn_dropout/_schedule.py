@@ -7,6 +7,7 @@ from .nn._optimizers import SGD, Adam, External, flat_groups
 
 _MIN_ADAPTIVE_RATE = 1e-6
 _SMALL_NETWORK = 30_000
+_LARGEST_DECAY = 1e30  # of float32
 
 
 class Plateau:
@@ -168,6 +169,12 @@ class L2Penalty:
             return float(self.alphas[0])
         if self._equal and len(total_weight) == 1:
             decay = float(self.alphas[0] / total_weight[0])
+            if decay > _LARGEST_DECAY:
+                raise ValueError(
+                    f"sample_weight has a sum of {total_weight[0]} in a batch, beside which "
+                    f"alpha={float(self.alphas[0])!r} is out of proportion. Use weights that are "
+                    "not so small, or alpha=0."
+                )
             if not self.in_gradient:
                 return decay
             if decay:

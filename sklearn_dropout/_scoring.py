@@ -64,4 +64,12 @@ class _SampleScorer:
         snapshot = copy(self.estimator)
         vars(snapshot).pop("feature_names_in_", None)  # X is an array by now
         snapshot._parameters = (weights, biases)
-        return float(self.scorer(snapshot, self.X, self.y, **self.weight))
+        try:
+            return float(self.scorer(snapshot, self.X, self.y, **self.weight))
+        except Exception as error:
+            if callable(self.estimator.scoring):
+                raise
+            raise ValueError(
+                f"scoring={self.estimator.scoring!r} cannot score this estimator on these data: "
+                f"{error}"
+            ) from error

@@ -1,6 +1,7 @@
 """Grid search that trains all its networks together."""
 
 import time
+from copy import copy
 
 import joblib
 from sklearn.base import clone, is_classifier
@@ -128,6 +129,13 @@ class DropoutSearchCV(GridSearchCV):
         """
         if getattr(self, "_skl_callbacks", None):  # scikit-learn's, which follow single fits
             return super().fit(X, y, **params)
+        fitted = copy(self)
+        fitted._fit(X, y, params)
+        self.__dict__ = vars(fitted)  # as a whole, or not at all
+        return self
+
+    def _fit(self, X, y, params):
+        """Carry out `fit`; sets the fitted attributes one after the other."""
         self._validate_params()
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
@@ -157,7 +165,6 @@ class DropoutSearchCV(GridSearchCV):
             self._refit(X, y, routed.estimator.fit)
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
         self.cv_results_ = results
-        return self
 
     def _make_candidates(self, grid):
         """Estimators with the parameters of the grid; refuse what every fold would refuse."""

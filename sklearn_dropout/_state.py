@@ -1,5 +1,7 @@
-"""Process-wide settings of PyTorch during training, put back afterwards."""
+"""Settings of PyTorch during training and prediction, put back afterwards."""
 
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,50 +14,133 @@ _PARALLEL_WORK = 2e7
 
 def threads_for(n_multiplications):
     """Number of threads for a step of the given size: those there are, or one."""
-    return torch.get_num_threads() if n_multiplications > _PARALLEL_WORK else 1
+    return _threads_here() if n_multiplications > _PARALLEL_WORK else 1
+
+
+# Held while a thread's number of threads is read or changed.
+_changing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child has none of the threads that might have held it.
+    os.register_at_fork(after_in_child=_changing._at_fork_reinit)
+
+
+def _threads_here():
+    """Number of intra-op threads of the calling thread."""
+    with _changing:  # a thread's first question sets it to PyTorch's default of the moment
+        return torch.get_num_threads()
+
+
+def _set_threads_here(n_threads):
+    """Set the number of intra-op threads of the calling thread, and of no other.
+
+    ``torch.set_num_threads`` also sets the default of threads that have not computed anything yet.
+    Such a new thread tells what it was, and puts it back.
+    """
+    known, changed = threading.Event(), threading.Event()
+
+    def keep_default():
+        default = torch.get_num_threads()
+        known.set()
+        changed.wait()
+        torch.set_num_threads(default)
+
+    keeper = threading.Thread(target=keep_default, name="keep-default", daemon=True)
+    with _changing:
+        try:
+            keeper.start()
+            known.wait()
+        except RuntimeError:  # no more threads are to be had: then the default changes too
+            keeper = None
+        finally:  # also where Ctrl-C came in between
+            torch.set_num_threads(n_threads)
+            changed.set()
+            if keeper is not None and keeper.is_alive():
+                keeper.join()
 
 
 @contextmanager
 def torch_threads(n_threads):
-    """Run with `n_threads` intra-op threads."""
-    before = torch.get_num_threads()
+    """Run with `n_threads` intra-op threads in this thread, while others keep theirs."""
+    before = _threads_here()
     if n_threads == before:
         yield
         return
-    torch.set_num_threads(n_threads)
     try:
+        _set_threads_here(n_threads)
         yield
     finally:
-        torch.set_num_threads(before)
+        _set_threads_here(before)
+
+
+@contextmanager
+def _one_thread_briefly():
+    """Run with one intra-op thread for so short a time that changes elsewhere can wait for it."""
+    before = _threads_here()
+    if before == 1:
+        yield
+        return
+    with _changing:
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def in_threads(function, items):
     """Call a function for each item, in as many threads as PyTorch may use, each computing alone.
 
     Threads that work on different rows never wait for each other, as those within a matrix
-    product do.
+    product do. So the results do not depend on the number of threads either.
 
     Returns
     -------
     results : list
         In the order of the items.
     """
-    n_threads = min(torch.get_num_threads(), len(items))
-    with torch_threads(1):
-        if n_threads == 1:
-            return [function(item) for item in items]
-        with ThreadPoolExecutor(n_threads, "predict", torch.set_num_threads, (1,)) as pool:
+    n_threads = min(_threads_here(), len(items))
+    if n_threads > 1:
+        with ThreadPoolExecutor(n_threads, "predict", _set_threads_here, (1,)) as pool:
             return list(pool.map(function, items))
+    with _one_thread_briefly():
+        return [function(item) for item in items]
+
+
+@contextmanager
+def memory_errors():
+    """Turn PyTorch's errors about memory, which are of several kinds, into ``MemoryError``."""
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        signs = "allocate memory", "out of memory", "Storage size calculation", "verflow"
+        if not any(sign in str(error) for sign in signs):
+            raise
+        raise MemoryError(
+            f"{str(error).splitlines()[0]} The network or its batches do not fit into memory: "
+            "use a smaller hidden_layer_sizes or batch_size."
+        ) from error
+
+
+def _start_workers():
+    """Let this thread's workers, if it has not computed with several yet, start now.
+
+    Threads begin with the settings of the one that starts them, for good: workers started while
+    denormals are flushed would flush those of all later computations.
+    """
+    if torch.get_num_threads() > 1:
+        # PyTorch gives each worker 32768 elements at least.
+        torch.empty(torch.get_num_threads() << 15, dtype=torch.uint8).fill_(1)
 
 
 class DenormalFlush:
     """Treats denormal numbers as zero where asked to.
 
     The moments of weights that no longer receive a gradient decay into denormal numbers, on which
-    arithmetic is many times slower.
+    arithmetic is many times slower. The setting is that of the calling thread.
     """
 
     def __init__(self):
+        _start_workers()
         tiny = torch.tensor(1e-30, dtype=torch.float32)
         self._before = float(tiny * 1e-10) == 0.0
 

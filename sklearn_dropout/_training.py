@@ -57,7 +57,6 @@ class Trainer:
         self._last = []
         self.n_iter = np.zeros(len(problems), dtype=int)
         self.errors = [""] * len(problems)
-        self._denormals = DenormalFlush()
         self.monitor = None if watch is None else watch(self)
 
     def _make_batches(self):
@@ -97,6 +96,7 @@ class Trainer:
         gradients = torch.inference_mode if plain else torch.no_grad
         work = self.batches.batch_size * self.network.multiplications_per_row
         with torch_threads(threads_for(work)), gradients():
+            self._denormals = DenormalFlush()
             if self.monitor is not None:
                 self.monitor.train_begin()
             self._run_epochs()
@@ -134,8 +134,8 @@ class Trainer:
         """Train for one epoch, or for as many short ones as are best computed together."""
         if self.monitor is not None:
             self.monitor.epoch_begin()
-        self._denormals.on()
         try:
+            self._denormals.on()
             # Divergence is told from the losses.
             with np.errstate(over="ignore", invalid="ignore"):
                 losses = self._train_epochs(self._n_epochs_ahead())

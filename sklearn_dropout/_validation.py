@@ -46,11 +46,24 @@ __all__ = [
 
 # Rows made dense at once when sparse rows are compared.
 _CHUNK_ROWS = 256
+# Of sample weights: room for the sums and ratios of float32.
+_SMALLEST_SUM, _LARGEST_SUM = 1e-30, 1e30
 
 
-def as_array(data):
+def as_array(data, name="X"):
     """Torch tensors as NumPy arrays, from any device and without gradient; the rest as it is."""
-    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+    if not isinstance(data, torch.Tensor):
+        return data
+    if data.is_floating_point() and data.dtype not in (torch.float16, torch.float32, torch.float64):
+        data = data.to(torch.float32)  # such as bfloat16, which NumPy does not have
+    try:
+        return data.detach().cpu().resolve_conj().resolve_neg().numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        raise TypeError(
+            f"{name} is a tensor with layout {data.layout}, dtype {data.dtype} and device "
+            f"{data.device}, which cannot become an array: pass a dense tensor of numbers, or a "
+            "SciPy CSR matrix."
+        ) from error
 
 
 def precision(X):
@@ -214,7 +227,7 @@ def check_weights(sample_weight, X, name="sample_weight"):
     if sample_weight is None:
         return None
     try:
-        weight = _check_sample_weight(as_array(sample_weight), X, dtype=np.float64)
+        weight = _check_sample_weight(as_array(sample_weight, name), X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from error
     if (weight < 0).any():
@@ -224,6 +237,11 @@ def check_weights(sample_weight, X, name="sample_weight"):
         )
     if not weight.any():
         raise ValueError(f"{name} is zero for every row: there is nothing to learn from.")
+    if not _SMALLEST_SUM < weight.sum() < _LARGEST_SUM:
+        raise ValueError(
+            f"{name} has a sum of {weight.sum()}. Scale the weights, for example to a mean of 1; "
+            "their ratios are what counts."
+        )
     return weight
 
 

@@ -1,10 +1,9 @@
 """Randomness: one seed, the same bits; and nothing outside the estimator is changed."""
 
-import random
-
 import numpy as np
 import pytest
 import torch
+from _surroundings import flushes_denormals, surroundings
 from sklearn.base import clone, is_classifier
 from skorch.callbacks import Callback
 
@@ -137,28 +136,6 @@ def test_each_use_of_randomness_has_its_own_stream(Est):
 
 
 # What lies outside
-
-
-def flushes_denormals():
-    return float(torch.tensor(1e-30, dtype=torch.float32) * 1e-10) == 0.0
-
-
-def surroundings():
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    return {
-        "numpy": (numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]),
-        "torch": torch.get_rng_state().tolist(),
-        "python": random.getstate(),
-        "threads": torch.get_num_threads(),
-        "interop threads": torch.get_num_interop_threads(),
-        "dtype": torch.get_default_dtype(),
-        "device": str(torch.get_default_device()),
-        "gradients": torch.is_grad_enabled(),
-        "inference": torch.is_inference_mode_enabled(),
-        "denormals": flushes_denormals(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "errors": np.geterr(),
-    }
 
 
 class Bystander(Callback):
