@@ -175,12 +175,12 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             network, dropout = self._build(prepared)
         watch = partial(Monitor, self) if self.callbacks else None
         n_epochs = recipe.max_iter * len(problems)
-        with progress_bar(self.verbose and progress is None, n_epochs) as bar:
-            with memory_errors():
-                trainer = Trainer(
-                    network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
-                )
-                outcomes = trainer.run()
+        show_bar = self.verbose and progress is None
+        with progress_bar(show_bar, n_epochs) as bar, memory_errors():
+            trainer = Trainer(
+                network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
+            )
+            outcomes = trainer.run()
         if trainer.monitor is not None:
             prepared[0].history = trainer.monitor.net.history
         return outcomes

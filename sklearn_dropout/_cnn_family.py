@@ -189,29 +189,23 @@ class CNNFamily:
         )
         return stages(weights, biases, self._layout, ACTIVATIONS[self._activation])
 
-    def _in_parts(self, X, compute):
-        """Results of `compute` on all rows, a few at a time, joined along axis -2."""
-        n_rows = max(1, _CHUNK_VALUES // self._layout.widest)
-
-        def part(start):
-            with torch.inference_mode():
-                rows = rows_as_tensor(X, start, start + n_rows)
-                return compute(arrange(rows, self._layout.input_shape))
-
-        return torch.cat(in_threads(part, range(0, X.shape[0], n_rows)), dim=-2)
-
     def _outputs(self, X):
         """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        pieces = self._stages(X.dtype)
+        pieces, n_rows = self._stages(X.dtype), self._rows_at_once()
 
-        def outputs(h):
-            for piece in pieces:
-                h = piece(h)
-            return h
+        def outputs(start):
+            with torch.inference_mode():
+                h = arrange(rows_as_tensor(X, start, start + n_rows), self._layout.input_shape)
+                for piece in pieces:
+                    h = piece(h)
+                return h
 
-        return self._in_parts(X, outputs)
+        return torch.cat(in_threads(outputs, range(0, X.shape[0], n_rows)))
+
+    def _rows_at_once(self):
+        return max(1, _CHUNK_VALUES // self._layout.widest)
 
     def _draw_masks(self, n_samples, streams):
         """Masks of stochastic passes, each one thinned network for all rows of the pass."""
@@ -219,26 +213,30 @@ class CNNFamily:
         units = [len(bias) for bias in self._parameters[1][n_convs:-1]]
         return self._make_dropout(units, self._dropout_rates, 1, streams).draw(n_samples)
 
+    def _values_per_pass(self):
+        """Outputs only: `_sample_outputs` bounds what it holds of the layers before."""
+        return self.n_outputs_
+
     def _sample_outputs(self, X, masks):
         """Outputs before the output function of each pass: (n_samples, n_rows, n_outputs).
 
         What lies before the first dropout is computed once for all passes.
         """
-        pieces = self._stages(X.dtype)
-        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        drops = [factor is not None for factor in masks[0].factors(dtype)]
+        pieces = self._stages(X.numpy().dtype)
+        drops = [factor is not None for factor in masks[0].factors(X.dtype)]
         n_before = drops.index(True) if any(drops) else len(drops)
 
-        def outputs(h):
+        def outputs(rows):
+            h = arrange(rows, self._layout.input_shape)
             for piece in pieces[:n_before]:
                 h = piece(h)
             if n_before == len(drops):
                 return h.expand(len(masks), -1, -1)
             return torch.stack(
-                [_thinned(h, pieces[n_before:], step.factors(dtype)[n_before:]) for step in masks]
+                [_thinned(h, pieces[n_before:], step.factors(X.dtype)[n_before:]) for step in masks]
             )
 
-        return self._in_parts(X, outputs)
+        return torch.cat([outputs(rows) for rows in X.split(self._rows_at_once())], dim=1)
 
     @property
     def module_(self):
