@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sklearn_dropout.nn._initializers import INITIALIZERS, initial_parameters
+from sklearn_dropout.nn._initializers import (
+    INITIALIZERS,
+    initial_convolution,
+    initial_parameters,
+)
 
 SEEDS = [0, 1, 2]
 N_IN, N_OUT = 30, 2000
@@ -111,3 +115,24 @@ def test_layers_are_independent(weight_init):
     weights, _ = draw(weight_init, layer_sizes=(40, 40, 40, 40))
     correlations = np.corrcoef([w.ravel() for w in weights])[np.triu_indices(3, 1)]
     assert np.abs(correlations).max() < 5 / sqrt(1600)
+
+
+@pytest.mark.parametrize("weight_init", BOUNDS | STANDARD_DEVIATIONS)
+def test_convolutions_count_the_positions_of_their_kernel(weight_init):
+    """A filter of 2 x 3 positions on 5 maps has 30 weights; with 400 of them, 2,400 leave a map."""
+    rng = np.random.default_rng(0)
+    weight, bias = initial_convolution((400, 5, 2, 3), "relu", weight_init, rng)
+    assert weight.shape == (400, 5, 2, 3)
+    assert bias.shape == (400,)
+    n_in, n_out = 5 * 6, 400 * 6
+    variance = {
+        "glorot_uniform": 2 / (n_in + n_out),
+        "glorot_normal": 2 / (n_in + n_out),
+        "he_uniform": 2 / n_in,
+        "he_normal": 2 / n_in,
+        "normal": 0.05**2,
+        "uniform": 0.05**2 / 3,
+    }[weight_init]
+    # 12,000 values: a standard error of at most 1.3 per cent of the variance.
+    assert weight.var() == pytest.approx(variance, rel=5 * 0.013)
+    assert np.abs(bias).max() <= sqrt(6 / (n_in + n_out))
