@@ -113,18 +113,9 @@ def test_check_estimator_of_a_recurrent_network(Est):
     run_checks(Est())
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"cell": "rnn"},
-        {"cell": "gru", "bidirectional": True, "recurrent_dropout_rate": 0.1, "max_norm": 3},
-    ],
-    ids=["simple", "all dropout"],
-)
 @pytest.mark.parametrize("Est", RECURRENT)
-def test_check_estimator_of_a_small_recurrent_network(Est, params):
-    small = {"hidden_layer_sizes": (16,), "learning_rate_init": 0.02, "max_iter": 40}
-    run_checks(Est(**small, **params))
+def test_check_estimator_of_a_small_recurrent_network(Est):
+    run_checks(Est((16,), cell="gru", learning_rate_init=0.02, max_iter=40))
 
 
 def run_checks(est):
