@@ -214,3 +214,22 @@ for name, scores in results.items():
     rows[-1] += [f"{STUDIES[name]['one pass']:.3f}", ""]
 columns = ["data", "test score", "here", "reported", "gain / standard error"]
 print(tabulate(rows, headers=columns))
+
+# %%
+# Every dot is a split; the band is the reported mean with its standard error.
+
+figure, axes = plt.subplots(
+    len(results), 2, figsize=(8, 1.6 * len(results)), layout="constrained", squeeze=False
+)
+for (name, scores), line in zip(results.items(), axes):
+    for (score, (mean, spread)), ax in zip(STUDIES[name]["reported"].items(), line):
+        error = spread / np.sqrt(20)
+        ax.axvspan(mean - error, mean + error, color="tab:orange", alpha=0.5, label="reported")
+        ax.plot(scores[score], np.zeros(n_splits), ".", color="tab:blue", alpha=0.5)
+        ax.plot(scores[score].mean(), 0, "D", color="tab:blue", label="mean here")
+        ax.set(xlabel=score, yticks=[], title=name)
+axes[0, 0].legend(fontsize="small")
+options.output.mkdir(parents=True, exist_ok=True)
+path = options.output / "uci_uncertainty.png"
+figure.savefig(path, dpi=120)
+print(f"saved {path}")
