@@ -265,11 +265,14 @@ t-test (two-sided p):
             + "</tr>"
             for row in rows
         )
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
+        below, notes = "", [escape(note) for note in self._notes()]
+        if notes:
+            items = "".join(f"<li>{note}</li>" for note in notes[1:])
+            below = f"<p>{notes[0]}</p><ul>{items}</ul>"
         caption = escape(f"{self._design()}; gap = train - test; [95 % confidence interval]")
         return (
             f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>{notes}"
+            f"<tbody>{body}</tbody></table>{below}"
         )
 
 

@@ -338,7 +338,8 @@ def test_html_shows_the_same_and_escapes_names():
     assert "a<b" not in html
     assert html.count("<tr>") == 3
     assert "2 folds x 1 repeat" in html
-    assert html.count("<p>") == 3
+    assert html.count("<li>") == 2
+    assert "No ranking by test score" in html
 
 
 def test_frame():
