@@ -5,7 +5,6 @@ Needs the packages of the extra ``onnx``. A network alone needs no converter:
 """
 
 import numpy as np
-import torch
 from torch import nn
 
 from ._base import DropoutNetwork

@@ -21,6 +21,8 @@ from _families import ALL, small
 from scipy import sparse
 from sklearn.base import is_classifier
 
+from sklearn_dropout.nn._activations import ACTIVATIONS
+
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -46,12 +48,19 @@ ANYTHING = NUMBERS + ODD_NUMBERS + ODDITIES + [np.array([0.5]), np.bool_(1), {"a
 # Values that are drawn besides those of ANYTHING; most are allowed.
 VALUES = {
     "hidden_layer_sizes": [(), 3, (2, 3), [4], np.array([2, 2]), np.int64(3), (0,), (2.5,), ("3",)],
-    "activation": "identity logistic tanh relu elu selu gelu silu".split(),
+    "activation": sorted(ACTIVATIONS),
     "dropout_rate": [0.0, 0.9999, [0.5], [0.5, 0.5], np.array([0.3]), "0.5", [None]],
     "input_dropout_rate": [0.0, 0.99, 0.3, [0.5], [0.1, 0.2]],
     "spatial_dropout_rate": [0.0, 0.99, 0.3, [0.5], [0.1, 0.2]],
     "max_norm": [1e-6, 0.5, 1e6],
-    "weight_init": "glorot_uniform glorot_normal he_uniform he_normal normal uniform".split(),
+    "weight_init": [
+        "glorot_uniform",
+        "glorot_normal",
+        "he_uniform",
+        "he_normal",
+        "normal",
+        "uniform",
+    ],
     "solver": ["adam", "adamw", "sgd", torch.optim.RMSprop, torch.optim.LBFGS, torch.nn.Linear],
     "alpha": [0.0, 1e-3, 10.0],
     "batch_size": ["auto", 1, 3, 10**9, np.int32(4)],
@@ -115,7 +124,19 @@ def parameters(draw, Est):
     return {name: draw(pick(name)) for name in chosen}
 
 
-DTYPES = "int8 uint8 int64 bool float16 float32 float64 object complex64 U3 M8[s]".split()
+DTYPES = [
+    "int8",
+    "uint8",
+    "int64",
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "object",
+    "complex64",
+    "U3",
+    "M8[s]",
+]
 SCALES = [1.0, 0.0, 1e-40, 1e-5, 1e3, 1e10, 1e30, 1e38, 1e200]
 
 
