@@ -175,8 +175,7 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             network, dropout = self._build(prepared)
         watch = partial(Monitor, self) if self.callbacks else None
         n_epochs = recipe.max_iter * len(problems)
-        show_bar = self.verbose and progress is None
-        with progress_bar(show_bar, n_epochs) as bar, memory_errors():
+        with progress_bar(self.verbose and progress is None, n_epochs) as bar, memory_errors():
             trainer = Trainer(
                 network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
             )
@@ -272,8 +271,6 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
     def history_(self):
         """Curves of training, as a skorch ``History``: one row for each epoch."""
         check_is_fitted(self)
-        if self._history is not None:
-            return History(self._history)
         history = History()
         for epoch in range(len(self.loss_curve_)):
             history.new_epoch()
@@ -281,6 +278,9 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             for name, values in self._curves.items():
                 if values[epoch] is not None:
                     history.record(name, values[epoch])
+        if self._history is not None:  # an interrupted epoch may be there, or lack its losses
+            for row, recorded in zip(history, self._history):
+                row |= recorded
         return history
 
     @property

@@ -21,6 +21,8 @@ from _families import ALL, small
 from scipy import sparse
 from sklearn.base import is_classifier
 
+from sklearn_dropout.nn._activations import ACTIVATIONS
+
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -46,7 +48,7 @@ ANYTHING = NUMBERS + ODD_NUMBERS + ODDITIES + [np.array([0.5]), np.bool_(1), {"a
 # Values that are drawn besides those of ANYTHING; most are allowed.
 VALUES = {
     "hidden_layer_sizes": [(), 3, (2, 3), [4], np.array([2, 2]), np.int64(3), (0,), (2.5,), ("3",)],
-    "activation": ["identity", "logistic", "tanh", "relu", "elu", "selu", "gelu", "silu"],
+    "activation": sorted(ACTIVATIONS),
     "dropout_rate": [0.0, 0.9999, [0.5], [0.5, 0.5], np.array([0.3]), "0.5", [None]],
     "input_dropout_rate": [0.0, 0.99, 0.3, [0.5], [0.1, 0.2]],
     "spatial_dropout_rate": [0.0, 0.99, 0.3, [0.5], [0.1, 0.2]],
