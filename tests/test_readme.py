@@ -29,11 +29,14 @@ def test_the_first_example_fits_on_a_screen():
 def test_parameters_in_the_keras_table_exist():
     table = README[README.index("| in Keras | here |") :].split("\n\n")[0]
     here = " ".join(row.split("|")[2] for row in table.splitlines()[2:])
-    known = {
-        *sklearn_dropout.DropoutMLPClassifier._get_param_names(),
-        *sklearn_dropout.DropoutMLPRegressor._get_param_names(),
-        *("X_val", "y_val", "sample_weight"),
-    }
+    assert "Dropout" in here
+    estimators = [
+        getattr(sklearn_dropout, f"Dropout{family}{task}")
+        for family in ("MLP", "CNN", "RNN")
+        for task in ("Classifier", "Regressor")
+    ]
+    known = {name for Est in estimators for name in Est._get_param_names()}
+    known |= {"X_val", "y_val", "sample_weight"}
     named = set(re.findall(r"(\w+)=", here))
     assert named
     assert named <= known
