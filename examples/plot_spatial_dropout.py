@@ -103,6 +103,13 @@ print(f"{len(images):,} images, 200 of them to learn from; {n_repeats} repeats")
 print_table(on_images)
 
 # %%
+# On the digits the finding does not favour spatial dropout. Test accuracy is 0.938 without dropout,
+# and dropout of maps leaves it there: at best +0.003 ± 0.005 (mean and standard deviation over ten
+# repeats) at rate 0.2, and less than nothing at 0.5. Dropout of elements at rates of 0.2 and 0.35
+# gains 0.015 ± 0.010 and 0.014 ± 0.012, and takes the gap from 0.062 to 0.047. These images are
+# small: after pooling a map has 16 positions, then four, which are hardly copies of each other.
+
+# %%
 # What is dropped
 # ---------------
 #
