@@ -177,7 +177,8 @@ _NOISE_ATTRIBUTE = """
 noise_std_ : ndarray of shape (n_outputs_,)
     Standard deviation of the noise of the targets, in the units of `y`: root mean squared
     residual of the validation rows where there are any, else of the training rows in the last
-    epoch, with dropout on. With ``loss='poisson'`` the noise grows with the mean, and this times
+    epoch, with dropout on. The latter are too small for a network that overfits: pass `X_val` and
+    `y_val` there. With ``loss='poisson'`` the noise grows with the mean, and this times
     the root of the mean is its standard deviation.
 """
 

@@ -251,10 +251,11 @@ class Trainer:
         """Noise of regression targets, in the units of each network: see `Outcome`.
 
         Around the outputs with dropout off on the validation rows; where there are none, around
-        those of the last epoch's steps, with dropout on. This is the variance that maximises the
-        variational bound that dropout training ascends, the posterior expectation of the squared
-        residual (Gal & Ghahramani 2016, eq. 7 of the appendix, by the precision). It makes up for
-        training residuals being too small: they are widened by the spread of the outputs.
+        those of the last epoch's steps, with dropout on. The latter estimates the expected squared
+        residual under the approximate posterior, which is the noise variance that maximises the
+        variational bound (the M-step of variational Bayes). Training residuals are too small;
+        this widens them by the spread of the outputs. With a linear model and its exact posterior
+        the two cancel in expectation; a network that overfits remains too sure.
         """
         if self.network.loss.noise is None:
             return [None] * len(self.problems)

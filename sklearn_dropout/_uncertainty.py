@@ -46,7 +46,7 @@ class Uncertainty:
     ----------
     .. [1] Depeweg, S., Hernández-Lobato, J. M., Doshi-Velez, F., Udluft, S. (2018).
        "Decomposition of uncertainty in Bayesian deep learning for efficient and risk-sensitive
-       learning." ICML, section 2.
+       learning." ICML.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class TargetMoments:
         return np.maximum(self._squares / self._n_samples - shift**2, 0.0)
 
     def uncertainty(self, noise_variance, dtype=np.float64):
-        """Law of total variance [2]_ (eq. 10): of a target, given the network and of the network.
+        """Law of total variance [2]_: of a target, given the network and of the network.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class ProbabilityMoments:
         self._n_samples[rows] += len(samples)
 
     def uncertainty(self, dtype=np.float64):
-        """Predictive entropy, expected entropy and mutual information [2]_ (eq. 2).
+        """Predictive entropy, expected entropy and mutual information [2]_.
 
         The mutual information cannot be negative; where rounding makes it so, it is 0.
         """
