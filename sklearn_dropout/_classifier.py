@@ -257,10 +257,10 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         return tags
 
 
+@np.errstate(invalid="ignore")  # where scikit-learn looks whether huge numbers are whole
 def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
-    with np.errstate(invalid="ignore"):  # whether huge numbers are whole
-        kind = type_of_target(y, input_name=name)
+    kind = type_of_target(y, input_name=name)
     if kind not in ("binary", "multiclass", "multiclass-multioutput", "multilabel-indicator"):
         check_classification_targets(y)  # says what is wrong
     if kind == "multilabel-indicator":

@@ -80,7 +80,7 @@ VALUES = {
     "beta_2": [0.0, 0.999],
     "epsilon": [1e-8, 1.0],
     "n_iter_no_change": [1, 10, np.inf],
-    "scoring": ["accuracy", "r2", "roc_auc", "neg_log_loss", "no such score", len],
+    "scoring": ["accuracy", "r2", "roc_auc", "neg_log_loss", "no such score"],
     "callbacks": [None, [], ()],
     "device": ["cpu", "auto", torch.device("cpu"), "meta", "no such device", "cuda:77"],
     "class_weight": ["balanced", {0: 2.0, 1: 1.0}, {"a": 1, "b": 2}, {0: -1.0}],
