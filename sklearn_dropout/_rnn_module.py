@@ -54,7 +54,7 @@ class SimpleRNN(nn.Module):
         for t in reversed(range(x.shape[1])) if backward else range(x.shape[1]):
             sums = nn.functional.linear(x[:, t], weight_ih, bias_ih)
             new = self.activation(sums + nn.functional.linear(state, weight_hh, bias_hh))
-            state = torch.where((t < lengths).unsqueeze(1), new, state)
+            state = new if lengths is None else torch.where((t < lengths)[:, None], new, state)
             states[t] = state
         return torch.stack(states, 1), state
 
@@ -115,12 +115,11 @@ class RecurrentLayers(nn.Module):
         return sum(name.startswith("recurrent") for name, _ in self.layers.named_children())
 
     def _steps(self, x):
-        """Numbers of each step, (n_samples, n_steps, n_channels), and lengths."""
+        """Numbers of each step, (n_samples, n_steps, n_channels), and lengths if there is padding."""
         if self.n_tokens is None:
             x = x if x.dim() == 3 else x.unflatten(1, (-1, self.n_channels))
-            return x, torch.full((len(x),), x.shape[1])
-        tokens = x.long()
-        lengths = torch.full((len(x),), x.shape[1])
+            return x, None
+        tokens, lengths = x.long(), None
         if self.mask_zero:
             padding = tokens == 0
             tokens = tokens.gather(1, padding.byte().argsort(dim=1, stable=True))
@@ -131,8 +130,8 @@ class RecurrentLayers(nn.Module):
 def _run(layer, x, lengths):
     """Outputs of a layer and its last states, of shape (n_directions, n_samples, n_units)."""
     if isinstance(layer, SimpleRNN):
-        return layer(x, lengths.to(x.device))
-    whole = bool((lengths == x.shape[1]).all())
+        return layer(x, None if lengths is None else lengths.to(x.device))
+    whole = lengths is None or bool((lengths == x.shape[1]).all())
     if not whole:
         x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     x, last = layer(x)

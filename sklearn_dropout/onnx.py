@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from ._base import DropoutNetwork
+from ._module import Samples
 from .nn._layers import Exp, _Dropout
 
 # Layers without numbers: their operator in ONNX and its attributes.
@@ -124,6 +125,8 @@ class _Graph:
                 self.add_layer(part)
         elif isinstance(layer, (nn.Identity, nn.Dropout, _Dropout)):
             pass
+        elif isinstance(layer, Samples):
+            self.add("Reshape", self.constant([-1, *layer.shape]))
         elif isinstance(layer, nn.Linear):
             self.add("Gemm", *self._parameters(layer), transB=1)
         elif isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):

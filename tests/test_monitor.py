@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import roc_auc_score
+from sklearn.utils.fixes import parse_version
 from skorch import NeuralNet
 from skorch.callbacks import (
     Callback,
@@ -296,6 +298,11 @@ def test_epoch_scoring_of_a_classifier(use_caching):
     assert est.history_[0, "acc_best"] is True
 
 
+@pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="earlier scikit-learn takes a NeuralNet of skorch, as any model but a classifier, for a "
+    "regressor, and refuses to score its probabilities",
+)
 @pytest.mark.parametrize("use_caching", [False, True])
 def test_epoch_scoring_by_probabilities(use_caching):
     X, y = problem(DropoutMLPClassifier)

@@ -198,7 +198,7 @@ def test_equal_rows_are_counted_as_seen(Est, batch_size):
 def test_sparse_rows_are_never_dense_all_at_once(Est, monkeypatch, step):
     rng = np.random.default_rng(0)
     n, n_features = 5000, 300
-    X = sparse.random_array((n, n_features), density=0.01, format="csr", rng=rng)
+    X = sparse.csr_array(rng.random((n, n_features)) * (rng.random((n, n_features)) < 0.01))
     y = np.arange(n) % 2
     est = Est((5,), max_iter=1, batch_size=50, random_state=0)
     if step == "predict":
