@@ -177,6 +177,8 @@ class DropoutRNNRegressor(RNNFamily, DropoutRegressor):
     ----------
     {attributes}
 
+    {noise_attribute}
+
     See Also
     --------
     DropoutRNNClassifier : The same network for classes.
