@@ -1,6 +1,6 @@
 """What makes an estimator a convolutional network: parameters, shapes of samples, arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
 from numbers import Integral, Real
 
@@ -97,7 +97,7 @@ class CNNFamily:
         """Find the shape of a sample and what the blocks make of it."""
         shape = self._sample_shape(X.shape[1])
         n_dimensions = len(shape) - 1
-        self._layout = ConvLayout(
+        layout = ConvLayout(
             shape,
             check_conv_layer_sizes(self.conv_layer_sizes),
             int(self.convs_per_block),
@@ -105,6 +105,11 @@ class CNNFamily:
             check_window("pool_size", self.pool_size, n_dimensions),
             self.padding,
         )
+        self._blocks = astuple(layout)  # plain values, which every format can save
+
+    @property
+    def _layout(self):
+        return ConvLayout(*self._blocks)
 
     def _sample_shape(self, n_features):
         """Shape (channels, *positions), from that of `X` and `input_shape`."""
