@@ -139,8 +139,10 @@ print(tabulate(rows, headers=["rows", "rate", "training residuals", "validation 
 # ------------------------
 #
 # Two moons that overlap. Where they meet, no network could tell them apart, however many data
-# there were: the networks agree that the answer is open (aleatoric). Away from the data they
-# disagree (epistemic): the mutual information between label and network.
+# there were: the networks agree that the answer is open (aleatoric). Where the boundary leaves the
+# data, each thinned network continues it elsewhere, and they disagree (epistemic): the mutual
+# information between label and network. Far from the boundary all are sure, data or not: this is
+# doubt about where the classes part, no measure of distance from the data.
 
 X, y = make_moons(300, noise=0.25, random_state=0)
 classifier = DropoutMLPClassifier(

@@ -161,6 +161,16 @@ print(f"saved {path}")
 # *Late overfitting* is how far the test loss at the end lies above its minimum. The last column
 # counts the repeats in which the variational network ends with less of it than the one of that
 # line.
+#
+# Half of the claim holds here. Against no dropout at all, one mask for all steps does resist
+# overfitting: on the sentences the test loss climbs by 0.27 nats from its minimum rather than by
+# 0.99, in every repeat, and the gap in accuracy shrinks from 0.16 to 0.11. But fresh masks do it
+# just as well: they climb by 0.25, and which of the two climbs less changes from one repeat to the
+# next. On the digits neither kind overfits late; there the variational network ends with the lower
+# test loss, 0.16 nats against 0.20, and about one more right answer in a hundred. Sequences of 8
+# to 20 steps may be too short for fresh masks to do the harm that the paper reports for whole
+# texts. Nor does dropout make early stopping needless: on the sentences, where labels are wrong,
+# the mean test loss of each variant was lowest after less than 20 epochs.
 
 
 def summary(task):

@@ -154,6 +154,8 @@ class DropoutCNNRegressor(CNNFamily, DropoutRegressor):
     ----------
     {attributes}
 
+    {noise_attribute}
+
     See Also
     --------
     DropoutCNNClassifier : The same network for classes.

@@ -29,7 +29,7 @@ _FAMILY_TEXTS = {
         [1]_: one rate for all layers, or one for each. The outputs of a layer are the inputs of
         the next, and the last layer's those of the output layer, so every connection between
         layers has one mask.""",
-    "spatial_type": "",
+    "spatial_type": "float",
     "spatial_dropout_rate": """Fraction of the channels (with `n_tokens`, of the components of the
         embedding) dropped for all steps of a sequence, in [0, 1), also where `variational` is
         false.""",
@@ -176,6 +176,8 @@ class DropoutRNNRegressor(RNNFamily, DropoutRegressor):
     Attributes
     ----------
     {attributes}
+
+    {noise_attribute}
 
     See Also
     --------

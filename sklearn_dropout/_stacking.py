@@ -4,8 +4,8 @@ from collections import defaultdict
 
 # Beyond this many activations in a step a network gains nothing from company; below, as many
 # networks go together as keep the activations of a step in a core's cache.
-_WIDE_NETWORK = 6_000
-_STACK_VALUES = 200_000
+_WIDE_NETWORK = 10_000
+_STACK_VALUES = 400_000
 
 # Parameters in which networks of a stack may differ.
 STACKABLE = frozenset(

@@ -558,7 +558,11 @@ def test_copies_and_pickles(Est):
 
 
 @pytest.mark.parametrize(
-    ("Est", "n_jobs"), [(DropoutCNNClassifier, None), (DropoutCNNRegressor, 2)]
+    ("Est", "n_jobs"),
+    [
+        (DropoutCNNClassifier, None),
+        pytest.param(DropoutCNNRegressor, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_search_gives_the_scores_of_grid_search(Est, n_jobs):
     X, y = data(Est)
@@ -706,6 +710,7 @@ def mnist():
     return images.astype(np.float32) / 255, read("t10k-labels-idx1-ubyte.gz", 8)
 
 
+@pytest.mark.slow
 def test_digits_are_read():
     """2,000 digits to learn from, 2,000 others to read: at least 96% right."""
     X, y = mnist()

@@ -96,7 +96,7 @@ SLOW = [pytest.param(Est, marks=pytest.mark.slow) for Est in ESTIMATORS if famil
 MAYBE_SLOW = [DropoutMLPClassifier, DropoutMLPRegressor, *SLOW]
 
 
-@pytest.mark.parametrize("Est", ESTIMATORS)
+@pytest.mark.parametrize("Est", MAYBE_SLOW)
 def test_check_estimator(Est):
     run_checks(Est())
 
@@ -105,6 +105,11 @@ def test_check_estimator(Est):
 def test_check_estimator_with_all_dropout(Est):
     own = {"conv_dropout_rate": 0.1} if family(Est) == "CNN" else {}
     run_checks(Est(**DROPOUT, **own))
+
+
+@pytest.mark.parametrize("Est", [DropoutCNNClassifier, DropoutCNNRegressor])
+def test_check_estimator_of_a_small_convolutional_network(Est):
+    run_checks(Est((16,), conv_layer_sizes=(8,), learning_rate_init=0.02, max_iter=40))
 
 
 @pytest.mark.slow  # a minute or two each: 100 LSTM units, 200 epochs in every check

@@ -27,7 +27,9 @@ ESTIMATORS = [Est for family in FAMILIES for Est in family]
 # Words of `spatial_dropout_rate`: what its groups are.
 GROUPS = {"MLP": "feature_groups", "CNN": "feature maps", "RNN": "channels"}
 # Shared parameters and attributes that each family says in its own words.
-OWN_WORDS = {"hidden_layer_sizes", "dropout_rate", "spatial_dropout_rate", "coefs_"}
+OWN_WORDS = {
+    *("hidden_layer_sizes", "dropout_rate", "spatial_dropout_rate", "input_shape", "coefs_"),
+}
 both = pytest.mark.parametrize("Est", ESTIMATORS)
 ITEM = re.compile(r"(?m)^(\w+(?:, \w+)*) : (.+)$")
 

@@ -122,7 +122,7 @@ PLANS = {
     "wide batches": (
         classifier(batch_size="auto"),
         RATES,
-        {"n_rows": 2000, "n_features": 40},
+        {"n_rows": 2000, "n_features": 80},
         [1] * 15,
     ),
     "not ours": (LogisticRegression(), {"C": [0.1, 1.0]}, {}, [1] * 10),
@@ -165,9 +165,9 @@ def test_bad_values_wait_for_their_fit(name, value):
 def test_chunks_are_bounded_whatever_the_size_of_the_grid():
     est = classifier(hidden_layer_sizes=(16, 8), batch_size=16)
     few, many = (
-        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (60, 240)
+        chunks_of(est, {"alpha": np.linspace(0, 1, n).tolist()}, n_folds=10) for n in (100, 400)
     )
-    assert max(map(len, few)) == max(map(len, many)) < 600
+    assert max(map(len, few)) == max(map(len, many)) < 1000
     assert len(few) < len(many) <= 4 * len(few)
 
 

@@ -489,7 +489,7 @@ def test_stack_size_keeps_to_its_bound(n_rows, sizes):
     values = n_rows * sum(sizes)
     assert isinstance(size, int)
     assert size >= 1
-    assert size == 1 or size * values <= 200_000
+    assert size == 1 or size * values <= 400_000
     assert stack_size(2 * n_rows, sizes) <= size
 
 

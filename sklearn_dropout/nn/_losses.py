@@ -40,8 +40,9 @@ class Loss:
 def softmax(z, function=torch.softmax):
     """Softmax (or its logarithm) over the last axis.
 
-    Over a short last axis PyTorch's is scalar code; over the one before it is not. How many steps
-    come at once, on axes before the last three, must not change the result.
+    Over a short last axis PyTorch's is scalar code; over the one before it is not, but rounds by
+    the number of threads. How many steps come at once, on axes before the last three, must not
+    change the result.
     """
     if z.shape[-3:].numel() < _FEW_VALUES:
         return function(z, -1)
