@@ -30,7 +30,7 @@ from hypothesis import strategies as st  # noqa: E402
 # Cases of CI, which runs the slow tests too, over all estimators.
 N_CASES = 1_500
 QUICK = settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
