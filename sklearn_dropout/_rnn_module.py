@@ -115,7 +115,7 @@ class RecurrentLayers(nn.Module):
         return sum(name.startswith("recurrent") for name, _ in self.layers.named_children())
 
     def _steps(self, x):
-        """Steps of numbers (n_samples, n_steps, n_channels), and lengths where there is padding."""
+        """Numbers of each step, (n_samples, n_steps, n_channels), and lengths, if any differ."""
         if self.n_tokens is None:
             x = x if x.dim() == 3 else x.unflatten(1, (-1, self.n_channels))
             return x, None

@@ -1,5 +1,6 @@
 """Checks of sequences: from what a user calls X to a table with one row for each sequence."""
 
+from math import prod
 from numbers import Integral
 
 import numpy as np
@@ -64,7 +65,7 @@ def flatten(X, n_channels, input_shape):
             f"X has shape {X.shape} with {X.shape[2]} channels, but {n_channels} were fitted. "
             "Sequences may differ in their number of steps only."
         )
-    return X.reshape(len(X), -1)
+    return X.reshape(len(X), prod(X.shape[1:]))
 
 
 def left_aligned(X, n_tokens, mask_zero):

@@ -111,7 +111,11 @@ MODES = {
 }
 
 
-some_moments = pytest.mark.parametrize("n_moments", [1, pytest.param(25, marks=pytest.mark.slow)])
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+some_moments = pytest.mark.parametrize("n_moments", [1, slow(25)])
 
 
 def moments(n_lines, n_moments, seed=0):
@@ -121,7 +125,9 @@ def moments(n_lines, n_moments, seed=0):
 
 
 @some_moments
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", ["one run", "callbacks", *(slow(m) for m in MODES if m not in ("one run", "callbacks"))]
+)
 @all_estimators
 def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
     X, y = problem(Est)
@@ -361,6 +367,7 @@ def test_a_network_beyond_all_memory(Est, sizes):
     assert search.best_params_ == {"hidden_layer_sizes": (3,)}
 
 
+@pytest.mark.slow  # the workers' start
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that kills")
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given:UserWarning")
 @pytest.mark.slow
@@ -406,7 +413,7 @@ def in_two_threads(*works):
         return list(pool.map(run, works))
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", [2, slow(1), slow(3)])
 @all_estimators
 def test_fits_in_threads_give_what_they_give_one_after_another(Est, n_threads):
     X, y = problem(Est)

@@ -30,7 +30,7 @@ from hypothesis import strategies as st  # noqa: E402
 # Cases of CI, which runs the slow tests too, over all estimators.
 N_CASES = 1_500
 QUICK = settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
@@ -448,3 +448,13 @@ def test_many_fits_learn_or_name_what_is_wrong(Est, tmp_path, no_hang):
     outcomes = run(Est, MANY, tmp_path)
     assert outcomes["fitted"] + outcomes["refused"] >= 1_000 / len(ALL)
     assert min(outcomes["fitted"], outcomes["refused"]) > 100 / len(ALL)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (0, 4, 2), (0, 4, 2, 2), (3, 0), (3, 0, 2), (3, 4, 0)])
+@pytest.mark.parametrize("Est", ALL)
+def test_no_rows_or_no_columns(Est, shape):
+    y = np.arange(shape[0]) % 2
+    est = small(Est)
+    with pytest.raises(ValueError) as caught:
+        est.fit(np.zeros(shape), y)
+    assert_clear(caught.value, est)
