@@ -101,7 +101,8 @@ def test_check_estimator(Est):
     run_checks(Est())
 
 
-@pytest.mark.parametrize("Est", MAYBE_SLOW)
+@pytest.mark.slow
+@pytest.mark.parametrize("Est", ESTIMATORS)
 def test_check_estimator_with_all_dropout(Est):
     own = {"conv_dropout_rate": 0.1} if family(Est) == "CNN" else {}
     run_checks(Est(**DROPOUT, **own))

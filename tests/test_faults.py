@@ -370,6 +370,7 @@ def test_a_network_beyond_all_memory(Est, sizes):
 @pytest.mark.slow  # the workers' start
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that kills")
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given:UserWarning")
+@pytest.mark.slow
 def test_killed_worker():
     """The search says so and stays unfitted; the next one has new workers."""
     X, y = problem(DropoutMLPClassifier)
