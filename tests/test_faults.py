@@ -168,6 +168,8 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
 def test_ctrl_c_as_a_signal(Est):
     """Ctrl-C in the middle of whatever PyTorch is doing."""
     X, y = problem(Est, n=200)
+    # A process in the background may have been started with Ctrl-C switched off.
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     previous = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     before = surroundings()
     try:
@@ -187,6 +189,7 @@ def test_ctrl_c_as_a_signal(Est):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        signal.signal(signal.SIGINT, ctrl_c)
 
 
 @some_moments
