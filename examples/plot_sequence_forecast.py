@@ -1,7 +1,7 @@
 """
-=============================================================
+==============================================================
 A one-step forecast with a band, by dropout at prediction time
-=============================================================
+==============================================================
 
 A recurrent network forecasts the next value of a series from the last 24. With dropout left on
 at prediction, each pass is another thinned network; the spread of many passes says where the

@@ -39,9 +39,8 @@ from tabulate import tabulate
 
 from sklearn_dropout import DropoutMLPRegressor, DropoutSearchCV, predictive_log_likelihood
 
-beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "uci"
 parser = argparse.ArgumentParser(description="Table 1 of Gal & Ghahramani (2016).")
-parser.add_argument("--data", type=Path, default=beside, help="folder with <data set>/data.txt")
+parser.add_argument("--data", type=Path, help="folder with <data set>/data.txt")
 parser.add_argument("--sets", default="boston,yacht", help="which of boston,yacht")
 parser.add_argument("--splits", type=int, default=20, help="how many of the 20 splits")
 parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -76,9 +75,12 @@ STUDIES = {
 def load(name):
     """Inputs and targets; float32, since training computes in it anyway."""
     in_folder, at_openml = STUDIES[name]["names"]
-    path = options.data / in_folder / "data.txt"
-    if path.is_file():
-        table = np.loadtxt(path)
+    here = Path("shared") / "data" / "uci"
+    nearby = [folder / here for folder in (Path.cwd(), *Path.cwd().parents)]
+    for folder in [options.data] if options.data else nearby:
+        if options.data or (folder / in_folder / "data.txt").is_file():
+            table = np.loadtxt(folder / in_folder / "data.txt")
+            break
     else:
         table = fetch_openml(at_openml, version=1, parser="auto").frame.to_numpy(dtype=float)
     return table[:, :-1].astype(np.float32), table[:, -1]

@@ -1,7 +1,7 @@
 """
-================================================================
+=================================================================
 Dropout in recurrent networks: a fresh mask at every step or one?
-================================================================
+=================================================================
 
 Dropout on the inputs of a recurrent network, and on what its units tell themselves from one step
 to the next, can draw a fresh mask at every step (here called naive) or keep one mask for all steps
