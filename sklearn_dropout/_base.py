@@ -16,7 +16,8 @@ from skorch.history import History
 from ._monitor import Monitor, SkorchNet, progress_bar
 from ._monte_carlo import MonteCarlo
 from ._preparation import FitCall, prepare
-from ._state import memory_errors
+from ._state import in_threads, memory_errors
+from ._tensors import as_tensor, rows_as_tensor
 from ._training import Trainer
 from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
@@ -203,6 +204,23 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             X, y = validate_data(holder, X, as_array(y, "y"), dtype=np.float32, **options)
         return self._checked_table(X), y
 
+    def _outputs(self, X):
+        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        outputs, n_rows = self._forward(X.dtype, X.shape[1])
+
+        def part(start):
+            with torch.inference_mode():
+                return outputs(rows_as_tensor(X, start, start + n_rows))
+
+        parts = in_threads(part, range(0, X.shape[0], n_rows))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _tensors(self, dtype):
+        """Weights and biases as tensors of a NumPy dtype."""
+        return [[as_tensor(a.astype(dtype, copy=False)) for a in part] for part in self._parameters]
+
     def _as_table(self, X, reset):
         """`X` with one row for each sample, as the network's batches are made of."""
         return X
@@ -282,6 +300,22 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             for row, recorded in zip(history, self._history):
                 row |= recorded
         return history
+
+    @property
+    def module_(self):
+        """The network as a plain ``torch.nn.Module`` that computes the same predictions.
+
+        It takes what `predict` takes, as a tensor. Its output has shape (n_samples, n_outputs_):
+        probabilities (of the second class only, where there are two), or targets in the units of
+        `y`. Dropout layers are in their places and act in training mode, as usual, but for
+        recurrent connections, which PyTorch's layers cannot drop.
+        """
+        check_is_fitted(self)
+        return self._layers(
+            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
+            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
+            self.out_activation_,
+        )
 
     @property
     def net_(self):

@@ -6,12 +6,9 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from ._module import convolutional
 from ._random import Use, generator
-from ._state import in_threads
-from ._tensors import as_tensor, rows_as_tensor
 from ._validation import (
     Interval,
     StrOptions,
@@ -173,9 +170,8 @@ class CNNFamily:
         layout = self._layout
 
         def source(kind, use, widths):
-            bits = [streams.masks(use, device)]
-            only = torch.zeros(1, dtype=torch.int64, device=device)
-            return MaskSource(rates[kind][None], widths, n_rows, bits, only, device)
+            bits = streams.masks(use, device)
+            return MaskSource.of_one(rates[kind], widths, n_rows, bits, device)
 
         return CNNDropout(
             source("input", Use.INPUT, [prod(layout.input_shape)]),
@@ -188,26 +184,19 @@ class CNNFamily:
 
     def _stages(self, dtype):
         """The fitted network, in pieces that end where dropout may act."""
-        weights, biases = (
-            [as_tensor(array.astype(dtype, copy=False)) for array in part]
-            for part in self._parameters
-        )
-        return stages(weights, biases, self._layout, ACTIVATIONS[self._activation])
+        return stages(*self._tensors(dtype), self._layout, ACTIVATIONS[self._activation])
 
-    def _outputs(self, X):
-        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        pieces, n_rows = self._stages(X.dtype), self._rows_at_once()
+    def _forward(self, dtype, n_features):
+        """Function from a tensor of rows to outputs, dropout off; and how many rows it takes."""
+        pieces = self._stages(dtype)
 
-        def outputs(start):
-            with torch.inference_mode():
-                h = arrange(rows_as_tensor(X, start, start + n_rows), self._layout.input_shape)
-                for piece in pieces:
-                    h = piece(h)
-                return h
+        def outputs(rows):
+            h = arrange(rows, self._layout.input_shape)
+            for piece in pieces:
+                h = piece(h)
+            return h
 
-        return torch.cat(in_threads(outputs, range(0, X.shape[0], n_rows)))
+        return outputs, self._rows_at_once()
 
     def _rows_at_once(self):
         return max(1, _CHUNK_VALUES // self._layout.widest)
@@ -217,10 +206,6 @@ class CNNFamily:
         n_convs = len(self._layout.conv_shapes)
         units = [len(bias) for bias in self._parameters[1][n_convs:-1]]
         return self._make_dropout(units, self._dropout_rates, 1, streams).draw(n_samples)
-
-    def _values_per_pass(self):
-        """Outputs only: `_sample_outputs` bounds what it holds of the layers before."""
-        return self.n_outputs_
 
     def _sample_outputs(self, X, masks):
         """Outputs before the output function of each pass: (n_samples, n_rows, n_outputs).
@@ -242,22 +227,6 @@ class CNNFamily:
             )
 
         return torch.cat([outputs(rows) for rows in X.split(self._rows_at_once())], dim=1)
-
-    @property
-    def module_(self):
-        """The network as a plain ``torch.nn.Module`` that computes the same predictions.
-
-        Takes samples in their own shape or as rows of a table. Its output has shape
-        (n_samples, n_outputs_): probabilities (of the second class only, where there are two), or
-        targets in the units of `y`. Dropout layers are in their places and act in training mode,
-        as usual.
-        """
-        check_is_fitted(self)
-        return self._layers(
-            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
-            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
-            self.out_activation_,
-        )
 
     def _layers(self, weights, biases, out_activation):
         return convolutional(

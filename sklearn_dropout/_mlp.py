@@ -5,15 +5,12 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from ._classifier import DropoutClassifier
 from ._docstrings import documented
 from ._module import perceptron
 from ._random import Use, distinct, generator
 from ._regressor import DropoutRegressor
-from ._state import in_threads
-from ._tensors import as_tensor, rows_as_tensor
 from ._validation import Interval, check_feature_groups, check_hidden_layer_sizes, check_rates
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import initial_parameters
@@ -128,29 +125,12 @@ class MLPFamily:
             torch.from_numpy(groups).to(device),
         )
 
-    def _outputs(self, X):
-        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        weights, biases = self._tensors(X.dtype)
+    def _forward(self, dtype, n_features):
+        """Function from a tensor of rows to outputs, dropout off; and how many rows it takes."""
+        weights, biases = self._tensors(dtype)
         activation = ACTIVATIONS[self._activation]
         n_rows = max(1, _CHUNK_VALUES // max(max(weight.shape) for weight in weights))
-
-        def outputs(start):
-            with torch.inference_mode():
-                rows = rows_as_tensor(X, start, start + n_rows)
-                return forward(rows, weights, biases, activation)
-
-        parts = in_threads(outputs, range(0, X.shape[0], n_rows))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _tensors(self, dtype):
-        """Weights and biases as tensors of a NumPy dtype."""
-        return [[as_tensor(a.astype(dtype, copy=False)) for a in part] for part in self._parameters]
-
-    def _values_per_pass(self):
-        """Outputs only: `sample_outputs` bounds what it holds of the layers before."""
-        return self.n_outputs_
+        return lambda rows: forward(rows, weights, biases, activation), n_rows
 
     def _draw_masks(self, n_samples, streams):
         """Number of passes, their masks, and the scales of what these keep."""
@@ -169,21 +149,6 @@ class MLPFamily:
         weights, biases = self._tensors(X.numpy().dtype)
         activation = ACTIVATIONS[self._activation]
         return sample_outputs(X, weights, biases, activation, factors, n_samples)
-
-    @property
-    def module_(self):
-        """The network as a plain ``torch.nn.Module`` that computes the same predictions.
-
-        Its output has shape (n_samples, n_outputs_): probabilities (of the second class only,
-        where there are two), or targets in the units of `y`. Dropout layers are in their places
-        and act in training mode, as usual.
-        """
-        check_is_fitted(self)
-        return self._layers(
-            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
-            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
-            self.out_activation_,
-        )
 
     def _layers(self, weights, biases, out_activation):
         return perceptron(

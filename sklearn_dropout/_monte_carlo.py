@@ -28,8 +28,7 @@ class MonteCarlo:
       come from the same streams and uses as in training, with batches of one row.
     - ``_sample_outputs(X, masks)``: outputs before the output function, as a tensor of shape
       (n_samples, n_rows, n_outputs), for a dense tensor of rows `X` in the precision to compute in.
-    - ``_values_per_pass()``: an upper bound on the values that `_sample_outputs` holds for one
-      row in one pass; the default counts a layer of every unit at every input.
+      It bounds what it holds of the layers before them itself.
 
     and a task
 
@@ -42,9 +41,6 @@ class MonteCarlo:
     .. [1] Gal, Y., Ghahramani, Z. (2016). "Dropout as a Bayesian approximation: Representing
        model uncertainty in deep learning." ICML.
     """
-
-    def _values_per_pass(self):
-        return self.n_features_in_ * max(len(bias) for bias in self._parameters[1])
 
     def sample_predictions(self, X, n_samples=100, random_state=None):
         """Predictions with dropout on: samples from the predictive distribution of the network.
@@ -140,7 +136,7 @@ class MonteCarlo:
             Told the place of each block, as slices, and its samples.
         """
         n_rows = X.shape[0]
-        per_chunk = max(1, _CHUNK_VALUES // self._values_per_pass())
+        per_chunk = max(1, _CHUNK_VALUES // self.n_outputs_)
         row_step = min(n_rows, _CHUNK_ROWS, per_chunk)
         pass_step = per_chunk // row_step
         for start in range(0, n_samples, pass_step):

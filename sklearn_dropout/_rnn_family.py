@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-import torch
-from sklearn.utils.validation import check_is_fitted
 
 from ._random import Use, generator
 from ._rnn_masks import mask_sources, pass_masks
@@ -17,8 +15,6 @@ from ._sequences import (
     flatten,
     left_aligned,
 )
-from ._state import in_threads
-from ._tensors import as_tensor, rows_as_tensor
 from ._validation import Interval, StrOptions, check_hidden_layer_sizes, check_rates
 from .nn._initializers import initial_recurrent_parameters
 from .nn._rnn import Recurrent, StackedRNN, rows_at_once
@@ -213,21 +209,15 @@ class RNNFamily:
             )
         return fit.parameters
 
-    def _outputs(self, X):
-        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        weights, biases, architecture = self._network(X.dtype)
-        n_rows = rows_at_once(architecture, self._n_steps(X.shape[1]))
+    def _forward(self, dtype, n_features):
+        """Function from a tensor of rows to outputs, dropout off; and how many rows it takes."""
+        weights, biases, architecture = self._network(dtype)
 
-        def outputs(start):
-            with torch.inference_mode():
-                rows = rows_as_tensor(X, start, start + n_rows)
-                network = Recurrent(architecture, [False] * len(architecture.hidden))
-                return network.forward(rows, weights, biases)
+        def outputs(rows):
+            network = Recurrent(architecture, [False] * len(architecture.hidden))
+            return network.forward(rows, weights, biases)
 
-        parts = in_threads(outputs, range(0, X.shape[0], n_rows))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return outputs, rows_at_once(architecture, self._n_steps(n_features))
 
     def _draw_masks(self, n_samples, streams):
         """Masks of stochastic passes, each of which serves all rows alike.
@@ -243,10 +233,6 @@ class RNNFamily:
         """
         architecture = self._architecture(self.n_outputs_)
         return pass_masks(self._dropout_rates, architecture, n_samples, self._per_step, streams)
-
-    def _values_per_pass(self):
-        """Outputs only: `_sample_outputs` bounds what it holds of the layers before."""
-        return self.n_outputs_
 
     def _sample_outputs(self, X, masks):
         """Outputs before the output function with dropout on.
@@ -283,27 +269,8 @@ class RNNFamily:
 
     def _network(self, dtype):
         """Weights and biases as tensors, and the architecture."""
-        weights, biases = (
-            [as_tensor(array.astype(dtype, copy=False)) for array in part]
-            for part in self._parameters
-        )
+        weights, biases = self._tensors(dtype)
         return weights, biases, self._architecture(len(biases[-1]))
-
-    @property
-    def module_(self):
-        """The network as a plain ``torch.nn.Module`` that computes the same predictions.
-
-        It takes what `predict` takes, as a tensor; its output has shape (n_samples, n_outputs_):
-        probabilities (of the second class only, where there are two), or targets in the units of
-        `y`. Dropout layers act in training mode, as usual, but for recurrent connections:
-        PyTorch's layers cannot drop those.
-        """
-        check_is_fitted(self)
-        return self._layers(
-            [torch.tensor(array, dtype=torch.float32) for array in self.coefs_],
-            [torch.tensor(array, dtype=torch.float32) for array in self.intercepts_],
-            self.out_activation_,
-        )
 
     def _layers(self, weights, biases, out_activation):
         return recurrent_network(

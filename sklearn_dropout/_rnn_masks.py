@@ -11,12 +11,6 @@ from .nn._rnn_dropout import PassMasks
 EACH_STEP = ("input", "output", "recurrent")
 
 
-def _source(rates, widths, n_rows, stream):
-    device = stream.device if isinstance(stream, torch.Generator) else "cpu"
-    one = torch.zeros(1, dtype=torch.int64, device=device)
-    return MaskSource(rates[None], widths, n_rows, [stream], one, device)
-
-
 def mask_sources(rates, architecture, n_steps, n_rows, per_step, streams, device):
     """Where the masks of a training run come from: see `RNNDropout`."""
     times = n_steps if per_step else 1
@@ -29,7 +23,7 @@ def mask_sources(rates, architecture, n_steps, n_rows, per_step, streams, device
         "recurrent": ("recurrent", Use.RECURRENT, [times * n for n in outputs]),
     }
     return {
-        site: _source(rates[kind], widths, n_rows, streams.masks(use, device))
+        site: MaskSource.of_one(rates[kind], widths, n_rows, streams.masks(use, device), device)
         for site, (kind, use, widths) in places.items()
     }
 

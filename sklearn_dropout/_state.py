@@ -136,13 +136,18 @@ class DenormalFlush:
     """Treats denormal numbers as zero where asked to.
 
     The moments of weights that no longer receive a gradient decay into denormal numbers, on which
-    arithmetic is many times slower. The setting is that of the calling thread.
+    arithmetic is many times slower. The setting is that of the calling thread. Leaving the context
+    restores it once more, for Ctrl-C may come just before `restore` does.
     """
 
-    def __init__(self):
+    def __enter__(self):
         _start_workers()
         tiny = torch.tensor(1e-30, dtype=torch.float32)
         self._before = float(tiny * 1e-10) == 0.0
+        return self
+
+    def __exit__(self, *exc_info):
+        self.restore()
 
     def on(self):
         """Flush from here on."""

@@ -95,8 +95,7 @@ class Trainer:
         plain = self.monitor is None and not self.network.uses_autograd
         gradients = torch.inference_mode if plain else torch.no_grad
         work = self.batches.batch_size * self.network.multiplications_per_row
-        with torch_threads(threads_for(work)), gradients():
-            self._denormals = DenormalFlush()
+        with torch_threads(threads_for(work)), gradients(), DenormalFlush() as self._denormals:
             if self.monitor is not None:
                 self.monitor.train_begin()
             self._run_epochs()

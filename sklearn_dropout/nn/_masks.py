@@ -103,6 +103,12 @@ class MaskSource:
         lowest_kept = torch.from_numpy(dropped_levels(rates) + _LOWEST_LANE)
         self._lowest_kept = self._per_lane(lowest_kept.to(device=device, dtype=torch.int16))
 
+    @classmethod
+    def of_one(cls, rates, widths, n_rows, stream, device="cpu"):
+        """Masks of one network, with rates of shape (n_sites,)."""
+        only = torch.zeros(1, dtype=torch.int64, device=device)
+        return cls(rates[None], widths, n_rows, [stream], only, device)
+
     def _per_lane(self, values):
         """Spread (n_networks, n_sites) over the lanes of a step, unless all sites agree."""
         if values.shape[1] == 0 or bool((values == values[:, :1]).all()):
