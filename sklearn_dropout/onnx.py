@@ -5,33 +5,16 @@ Needs the packages of the extra ``onnx``. A network alone needs no converter:
 """
 
 import numpy as np
-from torch import nn
 
 from ._base import DropoutNetwork
-from ._module import Samples
-from .nn._layers import Exp, _Dropout
-
-# Layers without numbers: their operator in ONNX and its attributes.
-_OPERATORS = {
-    nn.ReLU: "Relu",
-    nn.Sigmoid: "Sigmoid",
-    nn.Tanh: "Tanh",
-    nn.ELU: "Elu",
-    nn.SELU: "Selu",
-    nn.Softmax: "Softmax",
-    nn.Flatten: "Flatten",
-    Exp: "Exp",
-}
-_ATTRIBUTES = {nn.Softmax: {"axis": -1}}
-_OPSET = 13
+from ._onnx_graph import Graph
 
 
 def register():
     """Let skl2onnx convert the estimators of this package, alone or in a ``Pipeline``.
 
-    Graphs compute in float32, whatever the inputs, and contain no dropout. Perceptrons and
-    convolutional networks are converted; recurrent networks and multilabel targets are refused
-    with an error.
+    Graphs compute in float32, whatever the inputs, and contain no dropout. Labels are strings or
+    integers. For multilabel targets say ``options={"zipmap": False}``, as with scikit-learn's.
 
     Raises
     ------
@@ -52,7 +35,6 @@ def register():
     """
     try:
         from skl2onnx import update_registered_converter
-        from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
     except ImportError as error:
         raise ImportError(
             f"{error}. Converters need skl2onnx: pip install 'sklearn-dropout[onnx]'."
@@ -62,7 +44,7 @@ def register():
             update_registered_converter(
                 kind,
                 f"SklearnDropout{kind.__name__}",
-                calculate_linear_classifier_output_shapes,
+                _shapes_of_classification,
                 _convert_classifier,
                 options={"zipmap": [True, False, "columns"], "nocl": [True, False]},
             )
@@ -82,89 +64,10 @@ def _estimators():
     return [kind for kind in public if isinstance(kind, type) and issubclass(kind, DropoutNetwork)]
 
 
-class _Graph:
-    """Operators added one after the other, each taking what the last one gives."""
-
-    def __init__(self, scope, container, name):
-        self.scope = scope
-        self.container = container
-        self.last = name
-
-    def constant(self, array):
-        """Name of an array in the graph, as int64, float32 or strings."""
-        from onnx import TensorProto
-
-        array = np.asarray(array)
-        kinds = {"i": TensorProto.INT64, "f": TensorProto.FLOAT, "U": TensorProto.STRING}
-        values = array.ravel().tolist()
-        if array.dtype.kind == "U":
-            values = [value.encode() for value in values]
-        name = self.scope.get_unique_variable_name("dropout_constant")
-        self.container.add_initializer(name, kinds[array.dtype.kind], list(array.shape), values)
-        return name
-
-    def add(self, operator, *others, output=None, domain="", **attributes):
-        """Append an operator on the last result and others; its result may be given a name."""
-        output = output or self.scope.get_unique_variable_name("dropout_network")
-        self.container.add_node(
-            operator,
-            [self.last, *others],
-            [output],
-            op_domain=domain,
-            op_version=_OPSET if domain == "" else 1,
-            name=self.scope.get_unique_operator_name(operator),
-            **attributes,
-        )
-        self.last = output
-
-    def add_layer(self, layer):
-        """Append a layer of a `module_`."""
-        start = self.last
-        if isinstance(layer, nn.Sequential):
-            for part in layer:
-                self.add_layer(part)
-        elif isinstance(layer, (nn.Identity, nn.Dropout, _Dropout)):
-            pass
-        elif isinstance(layer, Samples):
-            self.add("Reshape", self.constant([-1, *layer.shape]))
-        elif isinstance(layer, nn.Linear):
-            self.add("Gemm", *self._parameters(layer), transB=1)
-        elif isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            pads = [*layer.padding, *layer.padding]
-            self.add("Conv", *self._parameters(layer), pads=pads)
-        elif isinstance(layer, (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)):
-            before, behind = layer.padding[::-2], layer.padding[-2::-2]
-            self.add("Pad", self.constant([0, 0, *behind, 0, 0, *before]))
-        elif isinstance(layer, (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)):
-            size = list(np.atleast_1d(layer.kernel_size))
-            self.add("MaxPool", kernel_shape=size, strides=size)
-        elif isinstance(layer, nn.SiLU):
-            self.add("Sigmoid")
-            self.add("Mul", start)
-        elif isinstance(layer, nn.GELU):  # x / 2 * (1 + erf(x / sqrt 2))
-            self.add("Mul", self.constant(np.sqrt(0.5)))
-            self.add("Erf")
-            self.add("Add", self.constant(1.0))
-            self.add("Mul", start)
-            self.add("Mul", self.constant(0.5))
-        elif type(layer) in _OPERATORS:
-            self.add(_OPERATORS[type(layer)], **_ATTRIBUTES.get(type(layer), {}))
-        else:
-            raise NotImplementedError(
-                f"{type(layer).__name__} layers cannot be converted for skl2onnx. Export the "
-                "network alone with torch.onnx.export and `module_`."
-            )
-
-    def _parameters(self, layer):
-        return [self.constant(p.detach().numpy()) for p in (layer.weight, layer.bias)]
-
-
 def _add_network(scope, operator, container):
     """The graph of `module_`, on inputs as float32."""
-    from onnx import TensorProto
-
-    graph = _Graph(scope, container, operator.inputs[0].full_name)
-    graph.add("Cast", to=TensorProto.FLOAT)
+    graph = Graph(scope, container, operator.inputs[0].full_name)
+    graph.cast("FLOAT")
     graph.add_layer(operator.raw_operator.module_)
     return graph
 
@@ -176,6 +79,17 @@ def _shape_of_regression(operator):
     operator.outputs[0].type.shape[1] = operator.raw_operator.n_outputs_
 
 
+def _shapes_of_classification(operator):
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+    calculate_linear_classifier_output_shapes(operator)
+    estimator = operator.raw_operator
+    if estimator._multilabel:
+        shape = [operator.inputs[0].get_first_dimension(), len(estimator.classes_)]
+        for output in operator.outputs:
+            output.type.shape = list(shape)
+
+
 def _convert_regressor(scope, operator, container):
     graph = _add_network(scope, operator, container)
     graph.add("Cast", to=_type(operator.outputs[0]), output=operator.outputs[0].full_name)
@@ -183,31 +97,27 @@ def _convert_regressor(scope, operator, container):
 
 def _convert_classifier(scope, operator, container):
     """Probabilities of all classes, and the label of the highest."""
-    from onnx import TensorProto
-
     estimator, (label, probabilities) = operator.raw_operator, operator.outputs
-    if estimator._multilabel:
-        raise NotImplementedError(
-            "Multilabel targets cannot be converted for skl2onnx. Export the network alone with "
-            "torch.onnx.export and `module_`."
-        )
     graph = _add_network(scope, operator, container)
-    if len(estimator.classes_) == 2:  # the network speaks of the second class only
-        second = graph.last
+    if len(estimator.classes_) == 2 and not estimator._multilabel:
+        second = graph.last  # the network speaks of the second class only
         graph.add("Neg")
         graph.add("Add", graph.constant(1.0))
         graph.add("Concat", second, axis=1)
-    highest = graph.last
+    answer = graph.last
     graph.add("Cast", to=_type(probabilities), output=probabilities.full_name)
-    graph.last = highest
+    graph.last = answer
+    if estimator._multilabel:
+        graph.add("Greater", graph.constant(0.5))
+        graph.cast("INT64", output=label.full_name)
+        return
     graph.add("ArgMax", axis=1, keepdims=0)
     classes = estimator.classes_
     text = classes.dtype.kind in "OU"
     names = graph.constant(classes.astype(str) if text else classes.astype(np.int64))
     places, graph.last = graph.last, names
     graph.add("Gather", places, axis=0)
-    kind = TensorProto.STRING if text else TensorProto.INT64
-    graph.add("Cast", to=kind, output=label.full_name)
+    graph.cast("STRING" if text else "INT64", output=label.full_name)
 
 
 def _type(variable):

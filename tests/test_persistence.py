@@ -4,7 +4,6 @@ import copy
 import io
 import os
 import pickle
-import re
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from _families import ALL, CLASSIFIERS, answers, problem, small
+from _families import ALL, answers, problem, small
 from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -321,100 +320,3 @@ def test_full_disk(Est, dump, n_bytes):
     assert list(vars(est)) == names
     np.testing.assert_array_equal(answers(est, X), before)
     assert_same(through_pickle(est), est, X)
-
-
-def onnx_session(graph):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-
-
-@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
-@pytest.mark.parametrize("Est", ALL)
-def test_module_through_onnx(Est, tmp_path):
-    pytest.importorskip("onnxscript")
-    onnx = pytest.importorskip("onnx")
-    X, y = problem(Est)
-    est = small(Est, input_dropout_rate=0.1, spatial_dropout_rate=0.1).fit(X, y)
-    x = torch.tensor(X, dtype=torch.float32)
-    path = tmp_path / "network.onnx"
-    torch.onnx.export(
-        est.module_, (x[:5],), path, dynamo=True, dynamic_shapes=({0: "n"},), verbose=False
-    )
-    kinds = {node.op_type for node in onnx.load(path).graph.node}
-    assert not {kind for kind in kinds if re.search("dropout|random|bernoulli", kind, re.I)}
-    session = onnx_session(str(path))
-    (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    expected = answers(est, X)
-    if is_classifier(est):
-        expected = expected[:, 1]
-    np.testing.assert_allclose(got[:, 0], expected, rtol=1e-4, atol=1e-5)
-
-
-def convertible(Est):
-    return "RNN" not in Est.__name__
-
-
-@pytest.fixture
-def to_onnx():
-    skl2onnx = pytest.importorskip("skl2onnx")
-    pytest.importorskip("onnxruntime")
-    from sklearn_dropout.onnx import register
-
-    register()
-    register()  # again does no harm
-    return skl2onnx.to_onnx
-
-
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu", "elu", "selu", "gelu", "silu"]
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("Est", [Est for Est in ALL if convertible(Est)])
-def test_pipeline_through_skl2onnx(Est, activation, to_onnx):
-    X, y = problem(Est)
-    X = X.astype(np.float32)
-    several = X[:, :2] if not is_classifier(Est()) else np.digitize(X[:, 0], [-0.5, 0.5]) * 3 - 2
-    rates = {"input_dropout_rate": 0.1, "spatial_dropout_rate": 0.1}
-    for target in (y, several):
-        network = small(Est, activation=activation, hidden_layer_sizes=(6, 4), **rates)
-        est = make_pipeline(StandardScaler(), network).fit(X, target)
-        options = {"options": {"zipmap": False}} if is_classifier(est) else {}
-        graph = to_onnx(est, X[:1], **options)
-        assert not [node for node in graph.graph.node if "Dropout" in node.op_type]
-        got = onnx_session(graph.SerializeToString()).run(None, {"X": X})
-        expected = answers(est, X)
-        np.testing.assert_allclose(got[-1].reshape(expected.shape), expected, 1e-3, 1e-5)
-        if is_classifier(est):
-            np.testing.assert_array_equal(got[0], est.predict(X))
-
-
-@pytest.mark.parametrize("Est", [Est for Est in CLASSIFIERS if convertible(Est)])
-def test_skl2onnx_gives_the_label_types(Est, to_onnx):
-    X, _ = problem(Est)
-    X = X.astype(np.float32)
-    for y in (X[:, 0] > 0, np.where(X[:, 0] > 0, 7, -3), np.where(X[:, 0] > 0, "b", "a")):
-        est = small(Est).fit(X, y)
-        graph = to_onnx(est, X[:1], options={"zipmap": True})
-        labels, probabilities = onnx_session(graph.SerializeToString()).run(None, {"X": X})
-        np.testing.assert_array_equal(labels, est.predict(X))
-        assert set(probabilities[0]) == set(est.classes_.tolist())
-
-
-def test_skl2onnx_refuses_what_it_cannot_convert(to_onnx):
-    X, _ = problem(DropoutMLPClassifier)
-    est = small(DropoutMLPClassifier).fit(X, (X[:, :3] > 0).astype(int))
-    with pytest.raises(NotImplementedError, match="Multilabel targets cannot be converted"):
-        to_onnx(est, X[:1].astype(np.float32))
-    for Est in ALL:
-        if not convertible(Est):
-            X, y = problem(Est)
-            with pytest.raises(NotImplementedError, match="layers cannot be converted"):
-                to_onnx(small(Est).fit(X, y), X[:1].astype(np.float32))
-
-
-def test_registration_without_skl2onnx(monkeypatch):
-    from sklearn_dropout.onnx import register
-
-    monkeypatch.setitem(sys.modules, "skl2onnx", None)
-    with pytest.raises(ImportError, match=r"sklearn-dropout\[onnx\]"):
-        register()
