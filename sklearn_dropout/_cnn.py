@@ -66,16 +66,13 @@ class DropoutCNNClassifier(CNNFamily, DropoutClassifier):
     ----------
     {parameters}
 
-    class_weight : dict or 'balanced', default=None
-        Weights of the classes, which multiply the sample weights. 'balanced' makes them inversely
-        proportional to the classes' frequencies.
+    {class_weight}
 
     {family_parameters}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels; for multilabel targets, the columns' numbers.
+    {classes_attribute}
 
     {attributes}
 
@@ -143,10 +140,7 @@ class DropoutCNNRegressor(CNNFamily, DropoutRegressor):
     ----------
     {parameters}
 
-    loss : {'squared_error', 'absolute_error', 'huber', 'poisson'}, default='squared_error'
-        Loss in standard units of `y`: half the squared error, the absolute error, Huber's loss
-        with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
-        output (`y` is then divided by its mean).
+    {loss}
 
     {family_parameters}
 

@@ -182,6 +182,24 @@ noise_std_ : ndarray of shape (n_outputs_,)
     the root of the mean is its standard deviation.
 """
 
+_CLASS_WEIGHT = """
+class_weight : dict or 'balanced', default=None
+    Weights of the classes, which multiply the sample weights. 'balanced' makes them inversely
+    proportional to the classes' frequencies.
+"""
+
+_CLASSES_ATTRIBUTE = """
+classes_ : ndarray of shape (n_classes,)
+    Class labels; for multilabel targets, the columns' numbers.
+"""
+
+_LOSS = """
+loss : {{'squared_error', 'absolute_error', 'huber', 'poisson'}}, default='squared_error'
+    Loss in standard units of `y`: half the squared error, the absolute error, Huber's loss
+    with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
+    output (`y` is then divided by its mean).
+"""
+
 _REFERENCES = """
 .. [1] Srivastava, N., Hinton, G., Krizhevsky, A., Sutskever, I., Salakhutdinov, R. (2014).
    "Dropout: A simple way to prevent neural networks from overfitting." JMLR 15, 1929-1958.
@@ -220,6 +238,9 @@ def documented(family_parameters, family_notes="", **texts):
         for name, section in [
             ("{parameters}", _PARAMETERS),
             ("{attributes}", _ATTRIBUTES),
+            ("{class_weight}", _CLASS_WEIGHT),
+            ("{classes_attribute}", _CLASSES_ATTRIBUTE),
+            ("{loss}", _LOSS),
             ("{noise_attribute}", _NOISE_ATTRIBUTE),
             ("{notes}", _NOTES),
             ("{references}", _REFERENCES),

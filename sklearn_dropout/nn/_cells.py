@@ -37,11 +37,17 @@ def _logistic_slope(x, out):
     return torch.addcmul(x, x, x, value=-1, out=out)
 
 
+def _lstm_blocks(n_units):
+    """Places of o here and in PyTorch, and of i, f, g: PyTorch has o last."""
+    n = n_units
+    return (slice(n), slice(3 * n, None)), (slice(n, None), slice(3 * n))
+
+
 class LSTM:
     """``c = f * c + i * g``, ``h = o * tanh(c)``; the sums are in the order o, i, f, g.
 
-    PyTorch has i, f, g, o: rolled by one, the logistic gates are neighbours, and so are those
-    that the cell's state acts on.
+    PyTorch has i, f, g, o. With o first, the logistic gates are neighbours, and so are those that
+    the cell's state acts on.
     """
 
     n_gates = n_blocks = 4
@@ -53,18 +59,20 @@ class LSTM:
     @staticmethod
     def pack(weight_ih, weight_hh, bias, out):
         """Write one direction's weights into a matrix (n_in + 1 + n_units, n_blocks * n_units)."""
-        n_in, n_units = weight_ih.shape[1], weight_hh.shape[1]
-        out[:n_in] = weight_ih.roll(n_units, 0).t()
-        out[n_in] = bias.roll(n_units)
-        out[n_in + 1 :] = weight_hh.roll(n_units, 0).t()
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        for ours, theirs in _lstm_blocks(n):
+            out[:n_in, ours] = weight_ih[theirs].t()
+            out[n_in, ours] = bias[theirs]
+            out[n_in + 1 :, ours] = weight_hh[theirs].t()
 
     @staticmethod
     def unpack(gradient, weight_ih, weight_hh, bias):
         """Split the gradient of a packed matrix."""
-        n_in, n_units = weight_ih.shape[1], weight_hh.shape[1]
-        weight_ih.copy_(gradient[:n_in].t().roll(-n_units, 0))
-        bias.copy_(gradient[n_in].roll(-n_units))
-        weight_hh.copy_(gradient[n_in + 1 :].t().roll(-n_units, 0))
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        for ours, theirs in _lstm_blocks(n):
+            weight_ih[theirs] = gradient[:n_in, ours].t()
+            bias[theirs] = gradient[n_in, ours]
+            weight_hh[theirs] = gradient[n_in + 1 :, ours].t()
 
     @staticmethod
     def prepare(tape):
@@ -127,6 +135,8 @@ class LSTM:
                 d_cell.addcmul_(d, of_cell)
                 torch.mul(d, o, out=o)
                 torch.mul(d_cell_of_block, others, out=others)
+                if t == 0:  # nothing came before
+                    return
                 d_cell.mul_(forget)
                 torch.bmm(tape.sum_rows[t], weight_hh, out=d)
                 if masks is not None:
@@ -224,6 +234,8 @@ class GRU:
                     d.add_(d_hidden[t])
                 blocks, update = tape.backward_views[t]
                 torch.mul(d_of_block, blocks, out=blocks)
+                if t == 0:  # nothing came before
+                    return
                 torch.bmm(tape.sum_rows[t], weight_hh, out=through_gates)
                 d.mul_(update)
                 if masks is None:
@@ -283,6 +295,8 @@ class SimpleRNN:
             sums = tape.sum_rows[t]
             self.activation.backward(d, tape.hidden_rows[t + 1] if from_output else sums)
             sums.copy_(d)
+            if t == 0:  # nothing came before
+                return
             torch.bmm(sums, weight_hh, out=d)
             if masks is not None:
                 d.mul_(masks[t])
