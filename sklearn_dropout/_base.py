@@ -172,13 +172,16 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         """
         recipe = prepared[0].recipe
         problems = [p.problem for p in prepared]
-        with memory_errors():
-            network, dropout = self._build(prepared)
         watch = partial(Monitor, self) if self.callbacks else None
         n_epochs = recipe.max_iter * len(problems)
         with progress_bar(self.verbose and progress is None, n_epochs) as bar, memory_errors():
             trainer = Trainer(
-                network, dropout, problems, recipe, watch, progress or bar, keep_interrupted
+                lambda places: self._build([prepared[place] for place in places]),
+                problems,
+                recipe,
+                watch,
+                progress or bar,
+                keep_interrupted,
             )
             outcomes = trainer.run()
         if trainer.monitor is not None:

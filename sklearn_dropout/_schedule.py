@@ -185,3 +185,65 @@ class L2Penalty:
         )
         self.network.add_penalty(decay.to(self.network.parameters))
         return 0.0
+
+
+class Stopping:
+    """Early stopping, learning-rate schedule and the best weights of each network.
+
+    Parameters
+    ----------
+    trainer : Trainer
+
+    Attributes
+    ----------
+    active : bool ndarray of shape (n_networks,)
+        Which networks are not done.
+    """
+
+    def __init__(self, trainer):
+        recipe, problems = trainer.recipe, trainer.problems
+        self.network = trainer.network
+        self.early = recipe.early_stopping
+        self.watches_loss = recipe.learning_rate == "adaptive" and not self.early
+        self.rate = LearningRate(trainer.optimizer, recipe, problems[0])
+        self.plateau = Plateau(recipe.tol, recipe.n_iter_no_change, len(problems))
+        self.best = self.network.parameters.clone() if self.early else None
+        self.active = np.ones(len(problems), dtype=bool)
+
+    def update(self, record):
+        """Take the record of an epoch."""
+        exhausted = np.zeros_like(self.active)
+        if self.early:
+            improved, exhausted = self.plateau.update(record["valid_score"])
+            self.network.save(self.best, improved & self.active)
+        elif self.watches_loss:
+            _, exhausted = self.plateau.update(-record["train_loss"])
+        self.rate.epoch_end()
+        if exhausted.any() and self.rate.decrease():
+            self.plateau.n_stale[:] = 0
+        elif self.early:
+            self.active &= ~exhausted
+
+    def follow(self, other, places):
+        """Go on from where some networks of another stack are."""
+        self.plateau.best = other.plateau.best[places]
+        self.plateau.n_stale = other.plateau.n_stale[places]
+        if self.early:
+            self.best.copy_(other.network.select(other.best, places))
+
+    def get_state(self):
+        """Where an adaptive learning rate has come to."""
+        rates = [group["lr"] for group in self.rate.groups]
+        return {"rates": rates, "best": self.plateau.best, "n_stale": self.plateau.n_stale}
+
+    def set_state(self, state):
+        """Continue from what `get_state` returned, where the rate is adaptive."""
+        if self.rate.schedule == "adaptive" and len(state["rates"]) == len(self.rate.groups):
+            self.plateau.best, self.plateau.n_stale = state["best"], state["n_stale"]
+            for group, rate in zip(self.rate.groups, state["rates"]):
+                group["lr"] = rate
+
+    def restore_best(self):
+        """Go back to the weights of the best validation score."""
+        if self.early and np.isfinite(self.plateau.best).any():
+            self.network.parameters.copy_(self.best)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from ._monitor import StopTraining
 from ._problem import Outcome
 from ._random import distinct
 from ._samples import Batches, StackedSample
-from ._schedule import L2Penalty, LearningRate, Plateau, make_optimizer
+from ._schedule import L2Penalty, Stopping, make_optimizer
 from ._state import DenormalFlush, threads_for, torch_threads
 
 
@@ -20,10 +21,9 @@ class Trainer:
 
     Parameters
     ----------
-    network : Stack
-        With initial weights.
-    dropout : MLPDropout, or that of another family
-        Source of the masks: ``draw(n_steps)`` lists those of the next steps.
+    build : callable (places) -> (network, dropout)
+        Makes the networks of some of the problems, a `Stack` with initial weights, and the source
+        of their masks, whose ``draw(n_steps)`` lists those of the next steps.
     problems : list of Problem
         One for each network, all with the same number of rows.
     recipe : Recipe
@@ -35,9 +35,13 @@ class Trainer:
         Whether Ctrl-C ends training early, rather than being passed on.
     """
 
-    def __init__(self, network, dropout, problems, recipe, watch, progress, keep_interrupted):
+    def __init__(self, build, problems, recipe, watch, progress, keep_interrupted):
+        self.build = build
+        streams, place_of_problem = distinct([problem.streams for problem in problems])
+        for problem, place in zip(problems, place_of_problem):
+            problem.streams = streams[place]
+        network, self.dropout = build(range(len(problems)))
         self.network = network
-        self.dropout = dropout
         self.problems = problems
         self.recipe = recipe
         self.progress = progress
@@ -48,7 +52,7 @@ class Trainer:
         rates = [p.learning_rate_init for p in problems]
         self.optimizer = make_optimizer(network, rates, recipe, self.penalty)
         self.max_norm = _max_norm(network, problems)
-        self.stopping = _Stopping(self)
+        self.stopping = Stopping(self)
         if problems[0].training_state is not None:
             optimizer_state, stopping_state = problems[0].training_state
             self.optimizer.set_state(optimizer_state)
@@ -98,16 +102,30 @@ class Trainer:
         with torch_threads(threads_for(work)), gradients(), DenormalFlush() as self._denormals:
             if self.monitor is not None:
                 self.monitor.train_begin()
-            self._run_epochs()
+            going_on = self._run_epochs()
+            outcomes = dict(zip(going_on, self._rest(going_on).run())) if going_on else {}
             self.stopping.restore_best()
             if self.monitor is not None:
                 self.monitor.train_end()
             noise = self._noise()
-            return [self._outcome(network, noise[network]) for network in range(len(noise))]
+            return [
+                outcomes[network] if network in outcomes else self._outcome(network, noise[network])
+                for network in range(len(noise))
+            ]
 
     def _run_epochs(self):
+        """Train until all are done, or half of the networks.
+
+        Returns
+        -------
+        going_on : list of int
+            Networks that are to go on as a smaller stack.
+        """
+        active = self.stopping.active
         try:
-            while len(self.record) < self.recipe.max_iter and self.stopping.active.any():
+            while len(self.record) < self.recipe.max_iter and active.any():
+                if 2 * np.count_nonzero(active) <= len(active):
+                    return np.flatnonzero(active).tolist()
                 self._epochs()
         except StopTraining:
             pass
@@ -119,6 +137,24 @@ class Trainer:
                 "the estimator keeps what it has learned so far.",
                 stacklevel=2,
             )
+        return []
+
+    def _rest(self, places):
+        """Trainer of some of the networks, which goes on where they are."""
+        rest = Trainer(
+            lambda chosen: self.build([places[place] for place in chosen]),
+            [self.problems[place] for place in places],
+            self.recipe,
+            None,
+            self.progress,
+            self.keep_interrupted,
+        )
+        rest.network.parameters.copy_(self.network.select(self.network.parameters, places))
+        rest.optimizer.follow(self.optimizer, partial(self.network.select, places=places))
+        rest.stopping.follow(self.stopping, places)
+        rest.record = [{name: v[places] for name, v in epoch.items()} for epoch in self.record]
+        rest.n_iter = self.n_iter[places]
+        return rest
 
     def _n_epochs_ahead(self):
         """How many epochs to train at once: one, if anything is to be decided after each."""
@@ -276,51 +312,6 @@ class Trainer:
         if len(self.problems) == 1:
             state = self.optimizer.get_state(), self.stopping.get_state()
         return Outcome(weights, biases, curves, error, state, noise)
-
-
-class _Stopping:
-    """Early stopping, learning-rate schedule and the best weights of each network."""
-
-    def __init__(self, trainer):
-        recipe, problems = trainer.recipe, trainer.problems
-        self.network = trainer.network
-        self.early = recipe.early_stopping
-        self.watches_loss = recipe.learning_rate == "adaptive" and not self.early
-        self.rate = LearningRate(trainer.optimizer, recipe, problems[0])
-        self.plateau = Plateau(recipe.tol, recipe.n_iter_no_change, len(problems))
-        self.best = self.network.parameters.clone() if self.early else None
-        self.active = np.ones(len(problems), dtype=bool)
-
-    def update(self, record):
-        """Take the record of an epoch."""
-        exhausted = np.zeros_like(self.active)
-        if self.early:
-            improved, exhausted = self.plateau.update(record["valid_score"])
-            self.network.save(self.best, improved & self.active)
-        elif self.watches_loss:
-            _, exhausted = self.plateau.update(-record["train_loss"])
-        self.rate.epoch_end()
-        if exhausted.any() and self.rate.decrease():
-            self.plateau.n_stale[:] = 0
-        elif self.early:
-            self.active &= ~exhausted
-
-    def get_state(self):
-        """Where an adaptive learning rate has come to."""
-        rates = [group["lr"] for group in self.rate.groups]
-        return {"rates": rates, "best": self.plateau.best, "n_stale": self.plateau.n_stale}
-
-    def set_state(self, state):
-        """Continue from what `get_state` returned, where the rate is adaptive."""
-        if self.rate.schedule == "adaptive" and len(state["rates"]) == len(self.rate.groups):
-            self.plateau.best, self.plateau.n_stale = state["best"], state["n_stale"]
-            for group, rate in zip(self.rate.groups, state["rates"]):
-                group["lr"] = rate
-
-    def restore_best(self):
-        """Go back to the weights of the best validation score."""
-        if self.early and np.isfinite(self.plateau.best).any():
-            self.network.parameters.copy_(self.best)
 
 
 def _last_epoch(z, y, weight, total_weight, n_epochs):

@@ -6,6 +6,7 @@ import torch
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, KFold, ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,6 +16,7 @@ from sklearn_dropout._base import DropoutNetwork
 from sklearn_dropout._nesting import find_network
 from sklearn_dropout._preparation import FitCall, prepare
 from sklearn_dropout._stacking import STACKABLE, stack_key, stack_size, train_together
+from sklearn_dropout._training import Trainer
 
 SMALL = {
     "hidden_layer_sizes": (5, 4),
@@ -244,6 +246,24 @@ SETTINGS = {
         dict(zip(("X_val", "y_val"), numbers(17, 1))),
         12,
     ),
+    "early stopping, sgd": (
+        regressor(**STOPPING, solver="sgd", feature_groups=[0, 0, 1, 2]),
+        {
+            "learning_rate_init": [0.003, 0.02],
+            "max_norm": [None, 1.0],
+            "spatial_dropout_rate": [0.0, 0.4],
+        },
+        numbers,
+        {"sample_weight": weights() + 0.5},
+        24,
+    ),
+    "early stopping, adamw": (
+        classifier(**STOPPING, solver="adamw"),
+        {"random_state": [0, 1, 2], "input_dropout_rate": [0.0, 0.3], "alpha": [0.1]},
+        sparse_classes,
+        {},
+        18,
+    ),
 }
 
 
@@ -265,6 +285,47 @@ def test_networks_of_a_search_are_those_of_grid_search(
         assert_same_fit(got[key], fit, X)
     if est.early_stopping:
         assert len({fit.n_iter_ for fit in expected.values()}) > 2
+
+
+@pytest.fixture
+def sizes_by_epoch(monkeypatch):
+    """How many networks were trained in each epoch of each stack."""
+    sizes = []
+    epochs = Trainer._epochs
+
+    def recorded(self):
+        sizes.append(len(self.problems))
+        assert 2 * np.count_nonzero(self.stopping.active) > len(self.problems)
+        epochs(self)
+
+    monkeypatch.setattr(Trainer, "_epochs", recorded)
+    return sizes
+
+
+def test_networks_that_are_done_leave_the_stack(sizes_by_epoch):
+    X, y = two_classes()
+    est = classifier(**STOPPING | {"max_iter": 60})
+    grid = {"dropout_rate": [0.0, 0.3, 0.6], "random_state": range(4)}
+    DropoutSearchCV(est, grid, cv=KFold(4), refit=False).fit(X, y)
+    assert sizes_by_epoch[0] == 48
+    assert sizes_by_epoch == sorted(sizes_by_epoch, reverse=True)
+    assert sizes_by_epoch[-1] <= 6
+
+
+def test_networks_that_diverge_leave_the_stack(sizes_by_epoch):
+    X, y = numbers()
+    est = regressor(max_iter=20, solver="sgd")
+    grid = {"learning_rate_init": [0.01, 1e10, 1e20], "dropout_rate": [0.0, 0.4]}
+    with (
+        pytest.warns(UserWarning, match="non-finite"),
+        pytest.warns(FitFailedWarning, match="16 fits failed out of a total of 24"),
+    ):
+        search = DropoutSearchCV(est, grid, cv=KFold(4), refit=False).fit(X, y)
+    assert sizes_by_epoch[0] == 24
+    assert sizes_by_epoch[-1] == 8
+    alone = DropoutSearchCV(est, grid | {"learning_rate_init": [0.01]}, cv=KFold(4), refit=False)
+    scores = alone.fit(X, y).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"][::3], scores, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [10, 60])

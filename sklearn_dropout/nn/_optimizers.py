@@ -51,6 +51,25 @@ def flat_groups(network, learning_rates, apart):
     return groups
 
 
+def _zeros_beside(groups):
+    """Zeros laid out as the memory that the parameters are views of, and the same views of it.
+
+    Returns
+    -------
+    flat : tensor
+    views : list of lists of tensors
+        For each group, one for each of its parameters.
+    """
+    first = groups[0]["params"][0]
+    n_values = first.untyped_storage().nbytes() // first.element_size()
+    flat = torch.zeros(n_values, dtype=first.dtype, device=first.device)
+    views = [
+        [flat.as_strided(p.size(), p.stride(), p.storage_offset()) for p in group["params"]]
+        for group in groups
+    ]
+    return flat, views
+
+
 def _fused_adam(decoupled):
     """PyTorch's one-pass Adam kernel, or the public function around it."""
     kernel = getattr(torch, "_fused_adamw_" if decoupled else "_fused_adam_", None)
@@ -112,6 +131,18 @@ class StackOptimizer:
         """Update the parameters in place from their gradients and `decay`."""
         raise NotImplementedError
 
+    def follow(self, other, select):
+        """Take over the state of the optimiser of a larger stack.
+
+        Parameters
+        ----------
+        other : StackOptimizer of the same kind
+        select : callable (flat) -> flat
+            What belongs to the networks of this stack, of a tensor like the parameters.
+        """
+        for ours, theirs in zip(self._memory(), other._memory(), strict=True):
+            ours.copy_(select(theirs) if theirs.dim() else theirs)
+
     def get_state(self):
         """What `set_state` needs to continue: NumPy arrays that share no memory.
 
@@ -150,8 +181,8 @@ class Adam(StackOptimizer):
             "maximize": False,
         }
         self._kernel = _fused_adam(decoupled)
-        self._first = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
-        self._second = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
+        self._flat_first, self._first = _zeros_beside(self.param_groups)
+        self._flat_second, self._second = _zeros_beside(self.param_groups)
         device = self.param_groups[0]["params"][0].device
         self._count = torch.zeros((), dtype=torch.float32, device=device)
         # In NumPy, where an addition to one number costs less.
@@ -173,6 +204,9 @@ class Adam(StackOptimizer):
                 **self._options,
             )
 
+    def _memory(self):
+        return self._count, self._flat_first, self._flat_second
+
     def _state(self):
         return {
             "count": [self._count],
@@ -192,7 +226,7 @@ class SGD(StackOptimizer):
         super().__init__(groups)
         self._momentum = momentum
         self._nesterov = nesterov
-        self._velocity = [[torch.zeros_like(p) for p in g["params"]] for g in self.param_groups]
+        self._flat_velocity, self._velocity = _zeros_beside(self.param_groups)
 
     def update(self):
         """See `StackOptimizer.update`."""
@@ -206,6 +240,9 @@ class SGD(StackOptimizer):
                     p.add_(v, alpha=self._momentum).add_(g, alpha=step)
                 else:
                     p.add_(v)
+
+    def _memory(self):
+        return (self._flat_velocity,)
 
     def _state(self):
         return {"velocity": list(chain(*self._velocity))}

@@ -155,6 +155,16 @@ class Stack:
             for theirs, ours in zip(_views(into, self._shapes), self.weights + self.biases):
                 theirs[which] = ours[which]
 
+    def select(self, flat, places):
+        """The part of some networks of a tensor like `parameters`, in the same order.
+
+        Parameters
+        ----------
+        flat : tensor of shape (n_parameters,)
+        places : list of int
+        """
+        return torch.cat([view[places].ravel() for view in _views(flat, self._shapes)])
+
     def export(self, network):
         """Weights and biases of one network, as NumPy arrays that share no memory."""
         arrays = [p[network].cpu().numpy().copy() for p in self.weights + self.biases]
