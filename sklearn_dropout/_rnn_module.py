@@ -4,7 +4,6 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ._module import _ACTIVATION_LAYERS, _OUTPUT_LAYERS, linear
 from .nn._layers import EmbeddingDropout, VariationalDropout
@@ -122,22 +121,51 @@ class RecurrentLayers(nn.Module):
         tokens, lengths = x.long(), None
         if self.mask_zero:
             padding = tokens == 0
-            tokens = tokens.gather(1, padding.byte().argsort(dim=1, stable=True))
-            lengths = (~padding).sum(1).cpu()
+            places = torch.arange(tokens.shape[1], device=tokens.device)
+            tokens = tokens.gather(1, (places + tokens.shape[1] * padding).argsort(1))
+            lengths = (~padding).sum(1)
         return self.embedding_dropout(self.embedding(tokens), tokens), lengths
 
 
 def _run(layer, x, lengths):
     """Outputs of a layer and its last states, of shape (n_directions, n_samples, n_units)."""
     if isinstance(layer, SimpleRNN):
-        return layer(x, None if lengths is None else lengths.to(x.device))
-    whole = lengths is None or bool((lengths == x.shape[1]).all())
-    if not whole:
-        x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return layer(x, lengths)
+    if lengths is not None:
+        return _run_padded(layer, x, lengths)
     x, last = layer(x)
-    if not whole:
-        x, _ = pad_packed_sequence(x, batch_first=True)
     return x, last[0] if isinstance(last, tuple) else last
+
+
+def _run_padded(layer, x, lengths):
+    """The same with padding behind; unlike packed sequences it can be exported.
+
+    Backwards, each sequence is turned around within its length. What a layer makes of padding
+    comes after all that matters, and is left out.
+    """
+    steps, ends = torch.arange(x.shape[1], device=x.device), lengths[:, None]
+    turned = torch.where(steps < ends, ends - 1 - steps, steps)
+    outputs, last = [], []
+    for suffix in ("", "_reverse")[: 1 + layer.bidirectional]:
+        hidden = _one_way(layer, suffix, _at(x, turned) if suffix else x)
+        outputs.append(_at(hidden, turned) if suffix else hidden)
+        last.append(_at(hidden, ends - 1)[:, 0])
+    return torch.cat(outputs, -1), torch.stack(last)
+
+
+def _at(x, places):
+    """Steps of each sequence: x (n_samples, n_steps, n) at places (n_samples, n_places)."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
+
+
+def _one_way(layer, suffix, x):
+    """Hidden states of one direction of a layer of PyTorch, over the steps as they are."""
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    weights = [getattr(layer, name + suffix) for name in names]
+    state = x.new_zeros(1, len(x), layer.hidden_size)
+    kernel = getattr(torch._VF, layer.mode.lower())
+    state = (state, state) if isinstance(layer, nn.LSTM) else state
+    return kernel(x, state, weights, True, 1, 0.0, layer.training, False, True)[0]
 
 
 def _layer(architecture, n_in, n_units):

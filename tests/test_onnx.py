@@ -23,13 +23,12 @@ def session(graph):
     return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
-def sentences(n=60, n_steps=6, padded=True):
+def sentences(n=60, n_steps=6):
     """Token ids, with padding in front, behind and within; no row is all padding."""
     rng = np.random.default_rng(0)
     X = rng.integers(1, 7, (n, n_steps))
-    if padded:
-        X[rng.random(X.shape) < 0.3] = 0
-        X[X.sum(axis=1) == 0, -1] = 3
+    X[rng.random(X.shape) < 0.3] = 0
+    X[X.sum(axis=1) == 0, -1] = 3
     return X, (X == 3).any(axis=1)
 
 
@@ -60,9 +59,12 @@ def test_module_through_onnx(Est, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
-def test_module_of_tokens_through_onnx(tmp_path):
-    X, y = sentences(padded=False)
-    est = small(DropoutRNNClassifier, mask_zero=False, **TOKENS).fit(X, y)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_module_of_padded_tokens_through_onnx(cell, bidirectional, tmp_path):
+    X, y = sentences()
+    options = TOKENS | {"cell": cell, "bidirectional": bidirectional, "hidden_layer_sizes": (5, 3)}
+    est = small(DropoutRNNClassifier, **options).fit(X, y)
     got, _ = exported(est, torch.tensor(X), tmp_path / "network.onnx")
     np.testing.assert_allclose(got[:, 0], est.predict_proba(X)[:, 1], rtol=1e-4, atol=1e-5)
 
