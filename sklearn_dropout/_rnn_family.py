@@ -11,7 +11,7 @@ from ._rnn_module import recurrent_network
 from ._sequences import (
     MAX_TOKENS,
     as_rectangle,
-    check_input_shape,
+    check_sequence_shape,
     flatten,
     left_aligned,
 )
@@ -87,7 +87,7 @@ class RNNFamily:
 
     def _as_table(self, X, reset):
         """Sequences with one row each; tokens are looked at once they are numbers."""
-        input_shape = check_input_shape(self.input_shape, self.n_tokens)
+        input_shape = check_sequence_shape(self.input_shape, self.n_tokens)
         X = as_rectangle(X)
         n_dims = getattr(X, "ndim", 2)
         if n_dims > 3 or (n_dims == 3 and self.n_tokens is not None):

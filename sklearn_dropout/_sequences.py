@@ -10,7 +10,7 @@ from scipy import sparse
 MAX_TOKENS = 1 << 24
 
 
-def check_input_shape(input_shape, n_tokens):
+def check_sequence_shape(input_shape, n_tokens):
     """Steps and channels as a tuple of two int, or None."""
     if input_shape is None:
         return None
