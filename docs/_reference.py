@@ -3,6 +3,7 @@
 import re
 
 import sklearn_dropout
+from sklearn_dropout._base import DropoutNetwork
 
 # A name appears once the package has it, so a page never promises what is not there.
 SECTIONS = {
@@ -96,3 +97,10 @@ def link_to_scikit_learn(app, env, node, contnode):
     page = ".".join(parts[:3]) if len(parts) > 3 else target
     uri = f"https://scikit-learn.org/stable/modules/generated/{page}.html"
     return nodes.reference("", "", contnode, internal=False, refuri=uri)
+
+
+def link_representations():
+    """Let HTML representations of estimators in the gallery link to their pages."""
+    for kind in (DropoutNetwork, sklearn_dropout.DropoutSearchCV):
+        kind._doc_link_module = "sklearn_dropout"
+        kind._doc_link_template = "../api/{estimator_module}.{estimator_name}.html"

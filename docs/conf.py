@@ -14,6 +14,7 @@ import _reference  # noqa: E402
 
 import sklearn_dropout  # noqa: E402
 
+_reference.link_representations()
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 
 project = "sklearn-dropout"
@@ -64,6 +65,7 @@ _reference.write(HERE / "api.rst")
 
 def setup(app):
     """Connect what Sphinx asks for while it builds."""
+    _reference.link_representations()
     app.connect("autodoc-skip-member", _reference.skip)
     app.connect("autodoc-process-docstring", _reference.mark_names_in_shapes, priority=400)
     app.connect("autodoc-process-docstring", _reference.unlink_terms, priority=600)

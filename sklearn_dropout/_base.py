@@ -24,7 +24,6 @@ from .nn._activations import ACTIVATIONS
 from .nn._initializers import INITIALIZERS
 
 # Pages of the reference. Relative to those of the documentation itself until it has an address.
-DOC_LINK_TEMPLATE = "../api/{estimator_module}.{estimator_name}.html"
 
 
 @dataclass(eq=False, repr=False)
@@ -104,9 +103,6 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
     }
-    # Where scikit-learn's HTML representation links to.
-    _doc_link_module = "sklearn_dropout"
-    _doc_link_template = DOC_LINK_TEMPLATE
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train the network from new weights (or from the last ones with ``warm_start``).
@@ -174,13 +170,14 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         problems = [p.problem for p in prepared]
         watch = partial(Monitor, self) if self.callbacks else None
         n_epochs = recipe.max_iter * len(problems)
-        with progress_bar(self.verbose and progress is None, n_epochs) as bar, memory_errors():
+        bar = progress_bar(self.verbose and progress is None, n_epochs)
+        with torch.inference_mode(False), bar as shown, memory_errors():
             trainer = Trainer(
                 lambda places: self._build([prepared[place] for place in places]),
                 problems,
                 recipe,
                 watch,
-                progress or bar,
+                progress or shown,
                 keep_interrupted,
             )
             outcomes = trainer.run()
@@ -275,8 +272,8 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
         if problem.valid is not None:
             scores = [s for s in self._curves.get("valid_score", []) if s is not None]
         self.validation_scores_ = scores
-        numbers = [score for score in scores or [] if not np.isnan(score)]
-        self.best_validation_score_ = max(numbers, default=np.nan) if scores else None
+        latest = [score for score in curves.get("valid_score", []) if not np.isnan(score)]
+        self.best_validation_score_ = max(latest, default=np.nan) if scores else None
         self.best_loss_ = None if self.early_stopping else min(self.loss_curve_, default=np.nan)
         self._set_coefs()
 

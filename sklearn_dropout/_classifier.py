@@ -149,8 +149,9 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
     def _fit_target(self, y, weight, continues, partial):
         """Refuse to train on rows of one class."""
         if not partial and y.ndim == 1 and len(np.unique(y)) < 2:
+            (only,) = self.classes_[y[:1]].tolist()
             raise ValueError(
-                f"The rows to train on have one class only, {self.classes_[y[0]]!r}: a classifier "
+                f"The rows to train on have one class only, {only!r}: a classifier "
                 "needs at least 2 classes."
             )
 

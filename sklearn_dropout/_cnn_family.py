@@ -10,6 +10,7 @@ import torch
 from ._module import convolutional
 from ._random import Use, generator
 from ._validation import (
+    START_ANEW,
     Interval,
     StrOptions,
     check_conv_layer_sizes,
@@ -162,7 +163,7 @@ class CNNFamily:
         if past != asked:
             raise ValueError(
                 f"The fitted network has weights of shapes {past}, but the parameters and the data "
-                f"ask for {asked}. Use warm_start=False to start anew."
+                f"ask for {asked}. {START_ANEW}"
             )
         return fit.parameters
 

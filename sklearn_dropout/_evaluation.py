@@ -115,13 +115,19 @@ def accuracy(prediction, y, weight):
         Sums to one over the rows.
     """
     right = (prediction > 0.5) == (y > 0.5)
-    return (right.all(-1) * weight).sum(1)
+    return _share(right.all(-1), weight)
 
 
 def top_class_accuracy(prediction, y, weight):
     """Share of the rows whose most probable class is right; arguments as for `accuracy`."""
     right = prediction.argmax(-1) == y.argmax(-1)
-    return (right * weight).sum(1)
+    return _share(right, weight)
+
+
+def _share(right, weight):
+    """Weighted share of right rows, in double precision: equal shares are to be equal numbers."""
+    weight = weight.double()
+    return (right * weight).sum(1) / weight.expand(right.shape).sum(1)
 
 
 def r2(prediction, y, weight):

@@ -198,16 +198,17 @@ class TrainingHistoryDisplay:
             for key in ("train_loss", "valid_loss", "train_score", "valid_score")
             if any(key in row for row in rows)
         }
-        best = None
-        scores = curves.get("valid_score", [])
-        if network.early_stopping and not np.isnan(scores).all():
-            best = rows[int(np.nanargmax(scores))]["epoch"]
+        best, first = None, len(rows) - network.n_iter_  # of the last fit, with warm_start
+        scores = curves.get("valid_score", [])[first:]
+        stopped_early = network.best_loss_ is None
+        if stopped_early and not np.isnan(scores).all():
+            best = rows[first + int(np.nanargmax(scores))]["epoch"]
         display = cls(
             epochs=[row["epoch"] for row in rows],
             best_epoch=best,
             score_name=_score_name(network),
             estimator_name=name,
-            dropout_on=any(rates.any() for rates in network._rates().values()),
+            dropout_on=any(rates.any() for rates in network._dropout_rates.values()),
             **curves,
         )
         return display.plot(ax, quantity=quantity, line_kw=line_kw)

@@ -11,7 +11,14 @@ from ._docstrings import documented
 from ._module import perceptron
 from ._random import Use, distinct, generator
 from ._regressor import DropoutRegressor
-from ._validation import Interval, check_feature_groups, check_hidden_layer_sizes, check_rates
+from ._tensors import as_tensor
+from ._validation import (
+    START_ANEW,
+    Interval,
+    check_feature_groups,
+    check_hidden_layer_sizes,
+    check_rates,
+)
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import initial_parameters
 from .nn._masks import MaskSource
@@ -21,6 +28,8 @@ from .nn._mlp_sampling import sample_outputs
 
 # Values of the widest layer that are computed at once in a prediction.
 _CHUNK_VALUES = 1 << 18
+# The same for all networks of a stack.
+_STACK_CHUNK_VALUES = 1 << 20
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -80,8 +89,7 @@ class MLPFamily:
         if past != layer_sizes:
             raise ValueError(
                 f"The fitted network has layers {past}, but hidden_layer_sizes="
-                f"{self.hidden_layer_sizes!r} and the data ask for {layer_sizes}. "
-                "Use warm_start=False to start anew."
+                f"{self.hidden_layer_sizes!r} and the data ask for {layer_sizes}. {START_ANEW}"
             )
         return fit.parameters
 
@@ -130,6 +138,18 @@ class MLPFamily:
         weights, biases = self._tensors(dtype)
         activation = ACTIVATIONS[self._activation]
         n_rows = max(1, _CHUNK_VALUES // max(max(weight.shape) for weight in weights))
+        return lambda rows: forward(rows, weights, biases, activation), n_rows
+
+    def _forward_together(self, outcomes, dtype):
+        """Like `_forward`, for networks like this one: outputs (n_networks, n_rows, n_outputs)."""
+        weights, biases = (
+            [as_tensor(np.stack(layer).astype(dtype, copy=False)) for layer in zip(*part)]
+            for part in ([o.weights for o in outcomes], [o.biases for o in outcomes])
+        )
+        biases = [bias[:, None] for bias in biases]
+        activation = ACTIVATIONS[self._activation]
+        width = len(outcomes) * max(max(weight.shape[1:]) for weight in weights)
+        n_rows = max(1, _STACK_CHUNK_VALUES // width)
         return lambda rows: forward(rows, weights, biases, activation), n_rows
 
     def _draw_masks(self, n_samples, streams):

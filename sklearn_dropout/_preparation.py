@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
+from ._held_out import hold_out, validation_rows
 from ._problem import Problem, Recipe
-from ._random import Streams, Use, bits, seed_from
+from ._random import Streams, seed_from
 from ._samples import Sample
 from ._scoring import epoch_scores
 from ._validation import (
+    START_ANEW,
+    check_callbacks,
     check_device,
     check_solver,
     check_weights,
@@ -184,6 +186,8 @@ def prepare(estimator, call, checked=None):
         checked = check_data(learner, call, continues)
     else:
         vars(learner).update(checked.learned)
+    if continues:
+        check_loss(learner)
     learner._activation, learner._dropout_rates = learner.activation, rates
     learner._check_features(checked.X)
     seed = seed_from(learner.random_state)
@@ -264,9 +268,14 @@ def make_problem(estimator, train, valid, seed, continues, partial):
 def make_recipe(estimator, partial):
     """The parameters that all networks of a stack share, checked."""
     check_solver(estimator.solver)
-    batch_size = estimator.batch_size
+    check_callbacks(estimator.callbacks)
+    if estimator.epsilon < np.finfo(np.float32).tiny:
+        raise ValueError(
+            f"epsilon={estimator.epsilon!r} is zero in float32, in which networks are trained. "
+            "Use 1e-8, or something of that size."
+        )
     return Recipe(
-        batch_size=_AUTO_BATCH_SIZE if batch_size == "auto" else int(batch_size),
+        batch_size=rows_in_batch(estimator.batch_size),
         max_iter=1 if partial else int(estimator.max_iter),
         shuffle=bool(estimator.shuffle),
         solver=estimator.solver,
@@ -284,6 +293,11 @@ def make_recipe(estimator, partial):
     )
 
 
+def rows_in_batch(batch_size):
+    """The parameter `batch_size` as a number of rows."""
+    return _AUTO_BATCH_SIZE if batch_size == "auto" else int(batch_size)
+
+
 def check_arguments(estimator, call):
     """Refuse arguments and parameters that do not go together."""
     X_val, y_val, sample_weight_val = call.validation
@@ -298,56 +312,13 @@ def check_arguments(estimator, call):
         )
 
 
-def hold_out(estimator, y, rows, weight, seed):
-    """Split rows into training and validation, stratified by class where there is one.
-
-    Returns
-    -------
-    rows, weight : of the training rows
-    held_out : tuple (rows, weight) of the validation rows
-    """
-    labels = y[rows] if estimator._stratifies and y.ndim == 1 else None
-    try:
-        train, valid = train_test_split(
-            np.arange(len(rows)),
-            test_size=estimator.validation_fraction,
-            stratify=labels if _can_be_stratified(labels, estimator) else None,
-            random_state=int(bits(seed, Use.SPLIT).random_raw()) >> 33,
-        )
-    except ValueError as error:
+def check_loss(learner):
+    """Refuse to go on with targets that were scaled for another kind of loss."""
+    if LOSSES[learner._loss_name()].out_activation != learner.out_activation_:
         raise ValueError(
-            f"early_stopping=True cannot hold out validation_fraction="
-            f"{estimator.validation_fraction!r} of {len(rows)} rows: {error} "
-            "Pass X_val and y_val, or use early_stopping=False."
-        ) from error
-    if len(valid) < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' (now "
-            f"{estimator.validation_fraction!r}) or the size of your dataset ({len(rows)} rows)."
+            f"loss={learner.loss!r} scales targets otherwise than the loss that was fitted, and "
+            f"cannot go on from there. {START_ANEW}"
         )
-    parts = [(rows[part], None if weight is None else weight[part]) for part in (train, valid)]
-    return *parts[0], parts[1]
-
-
-def _can_be_stratified(labels, estimator):
-    """Whether each of several classes can have a row on both sides; two classes must."""
-    if labels is None or len(np.unique(labels)) <= 2:
-        return labels is not None
-    counts = np.unique(labels, return_counts=True)[1]
-    n_valid = int(np.ceil(estimator.validation_fraction * len(labels)))
-    return counts.min() > 1 and len(counts) <= min(n_valid, len(labels) - n_valid)
-
-
-def validation_rows(estimator, X_val, y_val, sample_weight_val):
-    """Check a validation set: X, y, the rows that have a weight, and their weights."""
-    try:
-        X_val, y_val = estimator._validate(X_val, y_val, reset=False)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"X_val, y_val: {error}") from error
-    y_val = estimator._encode_more(y_val, "y_val")
-    weight = check_weights(sample_weight_val, X_val, "sample_weight_val")
-    rows = np.arange(X_val.shape[0]) if weight is None else np.flatnonzero(weight)
-    return X_val, y_val, rows, None if weight is None else weight[rows]
 
 
 def make_sample(estimator, X, y, rows, weight, name="y"):

@@ -310,6 +310,11 @@ def _as_numbers(param_name, candidates):
     )
 
 
+def _has(params, name, value):
+    """Whether a candidate has a value, which may be an array."""
+    return name in params and np.array_equal(params[name], value)
+
+
 def _candidates_by_rate(results, param_name, metric, fixed):
     """For each rate, rising, places of the candidates to show: repeats of one setting."""
     rates = _as_numbers(param_name, results["params"])
@@ -317,7 +322,7 @@ def _candidates_by_rate(results, param_name, metric, fixed):
     for place, params in enumerate(results["params"]):
         if param_name not in params:
             continue
-        if any(name not in params or params[name] != value for name, value in fixed.items()):
+        if any(not _has(params, name, value) for name, value in fixed.items()):
             continue
         others = {
             name: repr(value)

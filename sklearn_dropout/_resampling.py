@@ -47,6 +47,8 @@ def resampled_mean(values, test_to_train, confidence_level=0.95):
     Returns
     -------
     result : ResampledMean
+        Without statistic and p-value (NaN) where values are the same, and not zero, in every
+        split: that is no sign of how much they vary.
 
     References
     ----------
@@ -66,12 +68,12 @@ def resampled_mean(values, test_to_train, confidence_level=0.95):
         raise ValueError(f"values has {n} splits; the variance needs at least 2.")
     mean = values.mean()
     error = np.sqrt(values.var(ddof=1) * (1 / n + test_to_train))
-    if error == 0:
-        statistic = 0.0 if mean == 0 else np.copysign(np.inf, mean)
+    if error <= 1e-9 * abs(mean):  # the same in every split: no sign of how much it may vary
+        statistic, p_value = (0.0, 1.0) if mean == 0 else (np.nan, np.nan)
     else:
         statistic = mean / error
+        p_value = 2 * stats.t.sf(abs(statistic), n - 1)
     half = error * stats.t.ppf((1 + confidence_level) / 2, n - 1)
-    p_value = 2 * stats.t.sf(abs(statistic), n - 1)
     return ResampledMean(*map(float, (mean, mean - half, mean + half, statistic, p_value)))
 
 

@@ -15,7 +15,7 @@ from ._sequences import (
     flatten,
     left_aligned,
 )
-from ._validation import Interval, StrOptions, check_hidden_layer_sizes, check_rates
+from ._validation import START_ANEW, Interval, StrOptions, check_hidden_layer_sizes, check_rates
 from .nn._initializers import initial_recurrent_parameters
 from .nn._rnn import Recurrent, StackedRNN, rows_at_once
 from .nn._rnn_dropout import RNNDropout
@@ -87,16 +87,17 @@ class RNNFamily:
 
     def _as_table(self, X, reset):
         """Sequences with one row each; tokens are looked at once they are numbers."""
-        input_shape = check_sequence_shape(self.input_shape, self.n_tokens)
         X = as_rectangle(X)
         n_dims = getattr(X, "ndim", 2)
-        if n_dims > 3 or (n_dims == 3 and self.n_tokens is not None):
+        n_tokens = self.n_tokens if reset else self._sequences["n_tokens"]
+        if n_dims > 3 or (n_dims == 3 and n_tokens is not None):
             expected = "(n_samples, n_steps)"
-            if self.n_tokens is None:
+            if n_tokens is None:
                 expected += " or (n_samples, n_steps, n_channels)"
             raise ValueError(
-                f"X has shape {X.shape}, but n_tokens={self.n_tokens!r} asks for {expected}."
+                f"X has shape {X.shape}, but n_tokens={n_tokens!r} asks for {expected}."
             )
+        input_shape = check_sequence_shape(self.input_shape, n_tokens) if reset else None
         n_channels = None if reset else self._sequences["n_channels"]
         if reset:
             self._learn_shape(X, n_dims, input_shape)
@@ -205,7 +206,7 @@ class RNNFamily:
             raise ValueError(
                 f"The fitted network has weights of shapes {shapes[0]}, but "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}, cell={self.cell!r} and the data "
-                f"ask for {architecture.weight_shapes}. Use warm_start=False to start anew."
+                f"ask for {architecture.weight_shapes}. {START_ANEW}"
             )
         return fit.parameters
 
@@ -279,7 +280,7 @@ class RNNFamily:
             biases,
             out_activation,
             self._dropout_rates,
-            self.variational,
+            not self._per_step,
         )
 
     def __sklearn_tags__(self):

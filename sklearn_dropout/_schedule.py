@@ -84,8 +84,12 @@ class LearningRate:
 
     def _invert(self):
         if self.schedule == "invscaling" and self.n_seen:
+            try:
+                factor = (self.n_seen + 1) ** self.power_t
+            except OverflowError:
+                factor = np.inf
             for group, initial in zip(self.groups, self.initial):
-                group["lr"] = initial / (self.n_seen + 1) ** self.power_t
+                group["lr"] = initial / factor
 
     def epoch_end(self):
         """Follow "invscaling": initial rate / (rows seen + 1) ** power_t."""

@@ -4,13 +4,13 @@ import time
 from copy import copy
 
 import joblib
+from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from ._base import DOC_LINK_TEMPLATE
 from ._search_jobs import Evaluation, n_features_of, run_chunk, shared
 from ._search_plan import Candidate, Task, make_chunks
 from ._validation import (
@@ -106,9 +106,6 @@ class DropoutSearchCV(GridSearchCV):
     (4,)
     """
 
-    _doc_link_module = "sklearn_dropout"
-    _doc_link_template = DOC_LINK_TEMPLATE
-
     def fit(self, X, y=None, **params):
         """Fit and score every candidate on every fold.
 
@@ -136,7 +133,8 @@ class DropoutSearchCV(GridSearchCV):
 
     def _fit(self, X, y, params):
         """Carry out `fit`; sets the fitted attributes one after the other."""
-        self._validate_params()
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)

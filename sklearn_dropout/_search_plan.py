@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ._nesting import find_network
+from ._preparation import rows_in_batch
 from ._stacking import STACKABLE, stack_size
 from ._validation import check_hidden_layer_sizes
 
@@ -63,8 +64,8 @@ class Candidate:
             return 1
         try:
             hidden = check_hidden_layer_sizes(network.hidden_layer_sizes)
-            batch_size = 200 if network.batch_size == "auto" else network.batch_size
-            return stack_size(min(batch_size, n_rows), (n_features, *hidden, 1))
+            n_rows = min(rows_in_batch(network.batch_size), n_rows)
+            return stack_size(n_rows, (n_features, *hidden, 1))
         except (TypeError, ValueError, ZeroDivisionError):  # said when the candidate is prepared
             return None
 
@@ -153,7 +154,7 @@ def make_chunks(tasks, shape, n_workers):
     for task in tasks:
         outer, fixed, size = task.kind(shape[1])
         # Preprocessing is fitted once for all that a chunk holds, stackable or not.
-        key = outer or fixed, len(task.train)
+        key = outer if task.candidate.prefix else fixed, len(task.train)
         groups[key].append(task)
         sizes[key] = max(size, sizes.get(key, 1))
     chunks = []

@@ -12,14 +12,9 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
 
-from ._tensors import as_tensor, rows_as_tensor
+from ._tensors import rows_as_tensor
 from ._validation import _PassthroughScorer, _Scorer
-from .nn._activations import ACTIVATIONS
 from .nn._losses import OUT_ACTIVATIONS
-from .nn._mlp import forward
-
-# Values of the widest layers of all networks that are computed at once.
-_MAX_VALUES = 1 << 20
 
 
 def scores_together(scorer, whole):
@@ -63,21 +58,10 @@ def own_scores(learners, outcomes, X, y):
     y = first._encode_more(y, "y")
     if not is_classifier(first) and len(y) < 2:
         raise ValueError("R² needs two rows.")
-    layers = zip(*(o.weights for o in outcomes)), zip(*(o.biases for o in outcomes))
-    weights, biases = (
-        [as_tensor(np.stack(layer).astype(X.dtype, copy=False)) for layer in part]
-        for part in layers
-    )
-    biases = [bias[:, None] for bias in biases]
-    width = len(learners) * max(max(weight.shape[1:]) for weight in weights)
-    n_rows = max(1, _MAX_VALUES // width)
+    outputs, n_rows = first._forward_together(outcomes, X.dtype)
     with torch.inference_mode():
-        parts = [
-            forward(
-                rows_as_tensor(X, i, i + n_rows), weights, biases, ACTIVATIONS[first.activation]
-            )
-            for i in range(0, X.shape[0], n_rows)
-        ]
+        starts = range(0, X.shape[0], n_rows)
+        parts = [outputs(rows_as_tensor(X, start, start + n_rows)) for start in starts]
         z = OUT_ACTIVATIONS[first.out_activation_](torch.cat(parts, 1)).numpy()
     if is_classifier(first):
         return _accuracy(z, y, first.out_activation_).tolist()

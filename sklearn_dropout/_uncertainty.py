@@ -183,7 +183,9 @@ def predictive_log_likelihood(y, samples, noise_precision):
         As `sample_predictions` of a regressor gives them, in the units of `y`.
     noise_precision : float or array-like of shape (n_outputs,)
         Inverse variance of the noise, in the inverse squared units of `y`; above 0. That of a
-        fitted regressor is ``1 / reg.noise_std_**2``.
+        fitted regressor is ``1 / reg.noise_std_**2`` (but for ``loss='poisson'``, where the noise
+        differs between rows: ``1 / np.mean(reg.predict_uncertainty(X).aleatoric**2)`` is that of
+        an average row).
 
     Returns
     -------

@@ -29,6 +29,7 @@ __all__ = [
     "_score",
     "_warn_or_raise_about_fit_failures",
     "as_array",
+    "check_callbacks",
     "check_conv_layer_sizes",
     "check_device",
     "check_feature_groups",
@@ -43,6 +44,9 @@ __all__ = [
     "merge_equal_rows",
     "precision",
 ]
+
+# What to do where a fitted network cannot be gone on with.
+START_ANEW = "To start anew, use fit with warm_start=False in place of warm_start or partial_fit."
 
 # Rows made dense at once when sparse rows are compared.
 _CHUNK_ROWS = 256
@@ -74,9 +78,19 @@ def precision(X):
     return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
 
+def _numbers(name, values):
+    """A parameter as an array; ragged lists are refused."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}={values!r} is ragged: give one number, or a flat list of them."
+        ) from error
+
+
 def check_hidden_layer_sizes(sizes, name="hidden_layer_sizes"):
     """Units of each hidden layer, as a tuple of int."""
-    sizes = np.atleast_1d(np.asarray(sizes))
+    sizes = np.atleast_1d(_numbers(name, sizes))
     if sizes.size == 0:
         return ()
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or (sizes <= 0).any():
@@ -142,7 +156,7 @@ def check_rates(name, rates, n_sites, site):
     -------
     rates : float64 ndarray of shape (n_sites,)
     """
-    values = np.asarray(rates)
+    values = _numbers(name, rates)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name}={rates!r} must be a number, or one number for each of the {site}.")
     if values.ndim > 1 or (values.ndim == 1 and len(values) != n_sites):
@@ -175,13 +189,19 @@ def check_feature_groups(feature_groups, n_features):
                 "into blocks. Give an array with a label for each column instead."
             )
         return np.arange(n_features) // int(feature_groups)
-    labels = np.asarray(feature_groups)
+    labels = _numbers("feature_groups", feature_groups)
     if labels.shape != (n_features,):
         raise ValueError(
             f"feature_groups has shape {labels.shape}, but X has {n_features} columns. "
             "Give one label for each column."
         )
-    return np.unique(labels, return_inverse=True)[1]
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(
+            f"feature_groups={feature_groups!r} has labels of several types ({error}). Use "
+            "numbers or strings."
+        ) from error
 
 
 def check_device(device):
@@ -208,18 +228,31 @@ def check_solver(solver):
             f"solver={solver!r} is not a subclass of torch.optim.Optimizer. "
             "Use 'adam', 'adamw', 'sgd' or such a class."
         )
-    try:
-        solver([torch.zeros(1)], lr=0.1)
-    except Exception as error:
-        raise ValueError(
-            f"solver={solver!r} cannot be made with parameters and lr alone ({error}). "
-            "Use 'adam', 'adamw', 'sgd' or another optimiser."
-        ) from error
     if issubclass(solver, torch.optim.LBFGS):
         raise ValueError(
             f"solver={solver!r} evaluates the loss several times in a step, which dropout makes "
             "random. Use 'adam', 'adamw', 'sgd' or another optimiser."
         )
+    parameter = torch.zeros(2, 2)
+    parameter.grad = torch.ones(2, 2)
+    try:
+        solver([parameter], lr=0.1).step()
+    except Exception as error:
+        raise ValueError(
+            f"solver={solver!r} cannot be made with parameters and lr alone, or take a step from "
+            f"a dense gradient ({error}). Use 'adam', 'adamw', 'sgd' or another optimiser."
+        ) from error
+
+
+def check_callbacks(callbacks):
+    """Refuse what skorch could not tell of epochs and batches."""
+    for entry in callbacks or ():
+        named = isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
+        if not hasattr(entry[1] if named else entry, "on_train_begin"):
+            raise TypeError(
+                f"callbacks={callbacks!r} has {entry!r}, which is no skorch callback. Give a list "
+                "of skorch callbacks, or of pairs (name, callback)."
+            )
 
 
 def check_weights(sample_weight, X, name="sample_weight"):

@@ -14,7 +14,8 @@ def register():
     """Let skl2onnx convert the estimators of this package, alone or in a ``Pipeline``.
 
     Graphs compute in float32, whatever the inputs, and contain no dropout. Labels are strings or
-    integers. For multilabel targets say ``options={"zipmap": False}``, as with scikit-learn's.
+    integers. For multilabel targets say ``options={"zipmap": False}``, as with scikit-learn's. Of a
+    search, convert `best_estimator_`.
 
     Raises
     ------

@@ -448,7 +448,7 @@ def test_warm_start_with_another_architecture(Est):
     X, y = data(Est)
     est = Est(**SMALL, warm_start=True).fit(X, y)
     est.set_params(conv_layer_sizes=(3, 5))
-    with pytest.raises(ValueError, match=r"\(5, 3, 3, 3\).* Use warm_start=False"):
+    with pytest.raises(ValueError, match=r"\(5, 3, 3, 3\).* use fit with warm_start=False"):
         est.fit(X, y)
 
 

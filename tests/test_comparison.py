@@ -294,6 +294,15 @@ def test_p_values_are_adjusted_for_the_number_of_comparisons():
 # ---- what is said
 
 
+def test_it_refuses_to_rank_by_differences_that_do_not_vary():
+    """Two or three splits of few rows often differ alike; that says nothing of other splits."""
+    comparison = made(np.ones((2, 2)), np.array([[0.8, 0.7], [0.81, 0.71]]))
+    text = str(comparison)
+    assert "No ranking by test score of b and a: the same difference in every split" in text
+    assert "nan" not in text
+    assert np.isnan(comparison.adjusted_p_values["test"]["b"])
+
+
 def test_it_refuses_to_rank_where_the_test_does_not_separate():
     rng = np.random.default_rng(0)
     noise = 0.05 * rng.standard_normal((3, 20))

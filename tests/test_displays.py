@@ -296,6 +296,41 @@ def test_other_parameters_take_their_best_value_or_a_fixed_one():
         DropoutRateDisplay.from_search(search, fixed={"learning_rate_init": 5})
 
 
+def test_arrays_can_be_fixed():
+    sizes = [np.array([4]), np.array([5])]
+    search = searched({"dropout_rate": RATES, "hidden_layer_sizes": sizes})
+    means = search.cv_results_["mean_test_score"].reshape(3, 2)
+    display = DropoutRateDisplay.from_search(search, fixed={"hidden_layer_sizes": np.array([5])})
+    np.testing.assert_allclose(display.test_scores.mean(axis=1), means[:, 1])
+
+
+def test_history_is_that_of_the_fit_whatever_is_set_later():
+    X, y = class_data()
+    est = classifier(dropout_rate=0.5).fit(X, y, X_val=X, y_val=y)
+    est.set_params(dropout_rate=[0.1, 0.1, 0.1], early_stopping=True)
+    display = TrainingHistoryDisplay.from_estimator(est)
+    assert display.dropout_on
+    assert display.best_epoch is None
+    est = classifier(dropout_rate=0, early_stopping=True).fit(X, y, X_val=X, y_val=y)
+    best = TrainingHistoryDisplay.from_estimator(est).best_epoch
+    display = TrainingHistoryDisplay.from_estimator(
+        est.set_params(dropout_rate=0.5, early_stopping=False)
+    )
+    assert not display.dropout_on
+    assert display.best_epoch == best is not None
+
+
+def test_best_epoch_is_of_the_last_of_several_fits():
+    X, y = class_data()
+    est = classifier(early_stopping=True, warm_start=True, learning_rate_init=0.3, max_iter=6)
+    for _ in range(4):
+        est.fit(X, y, X_val=X, y_val=y)
+        first = len(est.loss_curve_) - est.n_iter_
+        latest = est.validation_scores_[first:]
+        best = TrainingHistoryDisplay.from_estimator(est).best_epoch
+        assert best == first + 1 + int(np.argmax(latest))
+
+
 def test_seeds_are_repeats():
     search = searched({"dropout_rate": RATES, "random_state": [0, 1, 2]})
     display = DropoutRateDisplay.from_search(search)

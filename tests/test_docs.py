@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_dropout
+from sklearn_dropout._base import DropoutNetwork
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path for path in [*DOCS.glob("*.rst"), *DOCS.glob("guide/*.rst")])
@@ -71,10 +72,18 @@ def test_reference_lists_every_public_name(reference):
     assert len(listed) == len(set(listed))
 
 
-def test_html_representations_link_to_the_reference():
-    """The template of the link against where the reference is written."""
+def test_html_representations_link_to_the_reference(reference, monkeypatch):
+    """In the documentation alone: the links are relative, and dead elsewhere."""
     network = sklearn_dropout.DropoutMLPRegressor()
-    for estimator in (network, sklearn_dropout.DropoutSearchCV(network, {})):
+    estimators = network, sklearn_dropout.DropoutSearchCV(network, {})
+    for estimator in estimators:
+        assert estimator._get_doc_link() == ""
+        assert "../api" not in estimator._repr_html_()
+    for kind in (DropoutNetwork, sklearn_dropout.DropoutSearchCV):
+        for name in ("_doc_link_module", "_doc_link_template"):
+            monkeypatch.setattr(kind, name, getattr(kind, name))
+    reference.link_representations()
+    for estimator in estimators:
         page = f"../api/sklearn_dropout.{type(estimator).__name__}.html"
         assert estimator._get_doc_link() == page
         assert f'href="{page}' in estimator._repr_html_()

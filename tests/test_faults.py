@@ -314,10 +314,11 @@ def test_error_in_a_score(Est):
 def test_error_in_a_solver(Est):
     class Broken(torch.optim.SGD):
         def step(self, closure=None):
-            raise ZeroDivisionError("of the user")
+            if self.param_groups[0]["lr"] == 0.017:  # not where the class is tried out
+                raise ZeroDivisionError("of the user")
 
     X, y = problem(Est)
-    est = small(Est, solver=Broken)
+    est = small(Est, solver=Broken, learning_rate_init=0.017)
     with pytest.raises(ZeroDivisionError, match="of the user"):
         est.fit(X, y)
     assert_unfitted(est)

@@ -155,6 +155,15 @@ NETWORK_GRIDS = {
 
 
 @pytest.mark.parametrize("grid", NETWORK_GRIDS.values(), ids=NETWORK_GRIDS)
+def test_preprocessing_without_parameters_is_fitted_once_for_each_fold(grid, log):
+    X, y = class_data()
+    grid = {f"net__{name}": values for name, values in grid.items()}
+    model = Pipeline([("log", Log()), ("net", classifier(hidden_layer_sizes=(30,)))])
+    means(DropoutSearchCV, model, grid, X, y, cv=KFold(4))
+    assert len(log.fits) == 4
+
+
+@pytest.mark.parametrize("grid", NETWORK_GRIDS.values(), ids=NETWORK_GRIDS)
 def test_preprocessing_is_fitted_once_for_each_fold_and_its_parameters(grid, log):
     X, y = class_data()
     grid = {f"net__{name}": values for name, values in grid.items()}

@@ -436,6 +436,26 @@ def test_partial_fit_goes_on_as_fit_does(Est, variational):
 
 
 @both
+def test_predictions_are_those_of_the_fitted_network_whatever_is_set_later(Est):
+    X, y = numbers(Est)
+    est = Est(**SMALL).fit(X, y)
+    expected, module = answers(est, X), str(est.module_)
+    est.set_params(n_tokens=9, input_shape=(3, 3, 3), variational=False, mask_zero=False)
+    np.testing.assert_array_equal(answers(est, X), expected)
+    assert str(est.module_) == module
+
+
+@both
+def test_fit_in_inference_mode(Est):
+    X = np.random.default_rng(0).standard_normal((40, 20, 1))
+    y = X[:, 0, 0] > 0
+    expected = answers(Est(**SMALL).fit(X, y), X)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(answers(Est(**SMALL).fit(X, y), X), expected)
+        assert torch.is_inference_mode_enabled()
+
+
+@both
 def test_warm_start(Est):
     X, y = numbers(Est)
     est = Est(**SMALL, warm_start=True, recurrent_dropout_rate=0.2).fit(X, y)
@@ -443,9 +463,9 @@ def test_warm_start(Est):
     est.fit(X, y)
     assert len(est.loss_curve_) == 2 * SMALL["max_iter"]
     assert est.loss_curve_[: SMALL["max_iter"]] == before
-    with pytest.raises(ValueError, match="Use warm_start=False"):
+    with pytest.raises(ValueError, match="use fit with warm_start=False"):
         est.set_params(hidden_layer_sizes=(7,)).fit(X, y)
-    with pytest.raises(ValueError, match=r"cell='gru'.* Use warm_start=False"):
+    with pytest.raises(ValueError, match=r"cell='gru'.* use fit with warm_start=False"):
         est.set_params(hidden_layer_sizes=(6,), cell="gru").fit(X, y)
 
 

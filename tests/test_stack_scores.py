@@ -80,7 +80,7 @@ def test_scores_in_chunks_of_rows(monkeypatch):
     outcomes = [
         Outcome(*est._parameters, curves={}, error="", training_state=None) for est in fitted
     ]
-    monkeypatch.setattr("sklearn_dropout._stack_scores._MAX_VALUES", 7 * 3 * 6)
+    monkeypatch.setattr("sklearn_dropout._mlp._STACK_CHUNK_VALUES", 7 * 3 * 6)
     assert own_scores(fitted, outcomes, X, y) == [est.score(X, y) for est in fitted]
 
 

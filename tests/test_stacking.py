@@ -10,6 +10,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, KFold, ParameterGrid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
 from sklearn_dropout._base import DropoutNetwork
@@ -480,7 +481,7 @@ def test_networks_that_differ_in_one_parameter(name, stack_sizes):
 @pytest.mark.parametrize(
     "params",
     [
-        {"callbacks": [object()]},
+        {"callbacks": [Callback()]},
         {"scoring": "balanced_accuracy"},
         {"solver": torch.optim.RMSprop},
         {"solver": "sgd", "learning_rate": "adaptive"},

@@ -573,6 +573,32 @@ def test_r2_on_a_constant_target(n_valid):
     assert est.validation_scores_ == [0.0]
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_valid", [20, 149, 200])
+def test_equal_accuracies_are_equal_numbers(n_valid, n_classes):
+    """A tie must not look like a gain: the epoch that is kept hangs on it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_valid, 4))
+    y = np.digitize(X[:, 0] + rng.standard_normal(n_valid), [0, 0.5][: n_classes - 1])
+    est = DropoutMLPClassifier((8,), max_iter=60, learning_rate_init=0.03, random_state=0)
+    scores = est.fit(X, y, X_val=X, y_val=y).validation_scores_
+    assert set(scores) <= {n_right / n_valid for n_right in range(n_valid + 1)}
+    assert len(set(scores)) < len(scores)
+    easy = est.fit(X, X[:, 1] > 0, X_val=X[:9], y_val=X[:9, 1] > 0)
+    assert easy.best_validation_score_ == 1.0
+
+
+@pytest.mark.parametrize("Est", [DropoutMLPClassifier, DropoutMLPRegressor])
+def test_best_validation_score_is_of_the_last_fit(Est):
+    X, y = data(Est)
+    params = {"warm_start": True, "early_stopping": True, "max_iter": 8, "random_state": 0}
+    est = Est((4,), batch_size=10, learning_rate_init=0.1, dropout_rate=0.5, **params)
+    for n_fits in range(1, 6):
+        est.fit(X, y, X_val=X[:20], y_val=y[:20])
+        assert est.best_validation_score_ == pytest.approx(est.score(X[:20], y[:20]), abs=1e-5)
+        assert len(est.validation_scores_) == len(est.loss_curve_) > n_fits - 1
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @all_targets
 def test_recorded_scores_are_those_of_the_estimator(kind, weighted):

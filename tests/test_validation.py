@@ -265,6 +265,78 @@ def test_solver_that_cannot_serve(Est, solver, no_training):
     )
 
 
+@both
+def test_solver_for_sparse_gradients_alone(Est, no_training):
+    refuses(
+        Est,
+        *problem(Est),
+        params={"solver": torch.optim.SparseAdam},
+        match=r"solver=<class .*a step from a dense gradient",
+        forbid=no_training,
+    )
+
+
+@pytest.mark.parametrize("callbacks", [["x"], [("a",)], [("a", 1)], [None]])
+@both
+def test_what_is_no_callback(Est, callbacks, no_training):
+    refuses(
+        Est,
+        *problem(Est),
+        params={"callbacks": callbacks},
+        match=r"callbacks=\[.*is no skorch callback.*pairs \(name, callback\)",
+        forbid=no_training,
+        error=TypeError,
+    )
+
+
+@pytest.mark.parametrize("name", ["hidden_layer_sizes", "dropout_rate"])
+@both
+def test_ragged_lists(Est, name, no_training):
+    match = rf"{name}=\[\[1\], \[2, 3\]\] is ragged"
+    refuses(Est, *problem(Est), params={name: [[1], [2, 3]]}, match=match, forbid=no_training)
+
+
+@both
+def test_feature_groups_of_several_types(Est, no_training):
+    refuses(
+        Est,
+        *problem(Est),
+        params={"feature_groups": ["a", None, "b", "b"]},
+        match="feature_groups=.* has labels of several types",
+        forbid=no_training,
+        error=TypeError,
+    )
+
+
+@both
+def test_epsilon_that_is_zero_in_float32(Est, no_training):
+    match = r"epsilon=1e-300 is zero in float32.*1e-8"
+    refuses(Est, *problem(Est), params={"epsilon": 1e-300}, match=match, forbid=no_training)
+
+
+@pytest.mark.parametrize("power_t", [1e9, 400])
+@both
+def test_a_rate_that_vanishes(Est, power_t):
+    X, y = problem(Est)
+    params = {"solver": "sgd", "learning_rate": "invscaling", "power_t": power_t}
+    est = Est((3,), dropout_rate=0, max_iter=3, momentum=0, random_state=0, **params).fit(X, y)
+    assert est.loss_curve_[1] == pytest.approx(est.loss_curve_[2])
+
+
+@pytest.mark.parametrize("losses", [("squared_error", "poisson"), ("poisson", "huber")])
+@pytest.mark.parametrize("partial", [False, True])
+def test_another_kind_of_loss_for_a_fitted_network(losses, partial, no_training):
+    X, y = problem(DropoutMLPRegressor)
+    before, after = losses
+    est = DropoutMLPRegressor((3,), loss=before, warm_start=True, max_iter=1, random_state=0)
+    fit = est.partial_fit if partial else est.fit
+    fit(X, np.abs(y) + 1)
+    coefs = est.coefs_
+    with pytest.raises(ValueError, match=rf"loss='{after}' scales targets .*warm_start=False"):
+        getattr(est.set_params(loss=after), fit.__name__)(X, np.abs(y) + 1)
+    assert est.coefs_ is coefs
+
+
 @pytest.mark.parametrize("groups", [[0, 1, 1], [0] * 5, np.zeros((4, 1)), ["a"]])
 @both
 def test_feature_groups_of_another_length(Est, groups, no_training):

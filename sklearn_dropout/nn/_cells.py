@@ -92,7 +92,7 @@ class LSTM:
 
     @staticmethod
     def forward(tape, weight, masks, n_steps):
-        """Run all steps; see `run`."""
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
         for t in range(n_steps):
             logistic, g, o, i, f, before, cell, tanh_cell = tape.forward_views[t]
             torch.bmm(tape.rows[t], weight, out=tape.sum_rows[t])
@@ -122,7 +122,7 @@ class LSTM:
 
     @classmethod
     def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
-        """Derivatives of the sums of all steps, left in ``tape.sums``; see `run_back`."""
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         d_cell = torch.zeros_like(d)
         d_cell_of_block = d_cell.unsqueeze(-2)
@@ -196,7 +196,7 @@ class GRU:
 
     @staticmethod
     def forward(tape, weight, masks, n_steps):
-        """Run all steps; see `run`."""
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
         for t in range(n_steps):
             gates, r, z, new, from_hidden = tape.forward_views[t]
             torch.bmm(tape.rows[t], weight, out=tape.sum_rows[t])
@@ -224,7 +224,7 @@ class GRU:
 
     @classmethod
     def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
-        """Derivatives of the sums of all steps, left in ``tape.sums``; see `run_back`."""
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         d_of_block, through_gates = d.unsqueeze(-2), torch.empty_like(d)
         for start, stop in tape.chunks(n_steps):
@@ -277,7 +277,7 @@ class SimpleRNN:
         """Nothing beyond sums and hidden states."""
 
     def forward(self, tape, weight, masks, n_steps):
-        """Run all steps; see `run`."""
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
         for t in range(n_steps):
             sums = tape.sum_rows[t]
             torch.bmm(tape.rows[t], weight, out=sums)
@@ -286,7 +286,7 @@ class SimpleRNN:
                 tape.enter(t + 1, masks)
 
     def backward(self, tape, weight_hh, masks, d_hidden, n_steps):
-        """Derivatives of the sums of all steps, left in ``tape.sums``; see `run_back`."""
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         from_output = self.activation.from_output
         for t in range(n_steps - 1, -1, -1):

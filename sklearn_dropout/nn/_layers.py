@@ -122,11 +122,54 @@ class FeatureGroupDropout(_Dropout):
         return x * self._mask((*x.shape[:-1], self.n_groups), x)[..., self.groups]
 
 
+_SPATIAL_DOC = """
+
+    Neighbouring positions carry the same information, so dropping one of them alone takes little
+    away. Unlike ``torch.nn.Dropout{n}d``, the layer refuses tensors of any other rank, and so never
+    takes another axis for the channels.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Fraction of the feature maps dropped, in [0, 1).
+    generator : torch.Generator, default=None
+        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
+
+    Notes
+    -----
+    Inputs and outputs have shape {shape}.
+    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
+    evaluation mode nothing happens.
+
+    References
+    ----------
+    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
+    section 3.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_dropout.nn import SpatialDropout{n}d
+    >>> layer = SpatialDropout{n}d(0.5, generator=torch.Generator().manual_seed(0))
+    >>> x = layer(torch.ones(4, 8, {sides}))
+    >>> maps = x.flatten(2)
+    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
+    (True, [0.0, 2.0])
+    """
+
+
 class _SpatialDropout(_Dropout):
     """A layer that drops whole feature maps of tensors of one rank."""
 
     _rank: int
     _shape: str
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        if cls.__doc__ is not None:  # python -OO
+            n = cls._rank - 2
+            sides = ", ".join(["5"] * n)
+            cls.__doc__ += _SPATIAL_DOC.format(n=n, shape=cls._shape, sides=sides)
 
     def forward(self, x):
         """Drop feature maps; those of each sample on their own."""
@@ -143,120 +186,21 @@ class _SpatialDropout(_Dropout):
 
 
 class SpatialDropout1d(_SpatialDropout):
-    """Drops whole feature maps of signals: all positions of a channel, or none.
-
-    Neighbouring positions carry the same information, so dropping one of them alone takes little
-    away. Unlike ``torch.nn.Dropout1d``, the layer refuses tensors of any other rank, and so never
-    takes another axis for the channels.
-
-    Parameters
-    ----------
-    rate : float, default=0.5
-        Fraction of the feature maps dropped, in [0, 1).
-    generator : torch.Generator, default=None
-        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
-
-    Notes
-    -----
-    Inputs and outputs have shape (n_samples, n_channels, length).
-    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
-    evaluation mode nothing happens.
-
-    References
-    ----------
-    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
-    section 3.2.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_dropout.nn import SpatialDropout1d
-    >>> layer = SpatialDropout1d(0.5, generator=torch.Generator().manual_seed(0))
-    >>> x = layer(torch.ones(4, 8, 10))
-    >>> maps = x.flatten(2)
-    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
-    (True, [0.0, 2.0])
-    """
+    """Drops whole feature maps of signals: all positions of a channel, or none."""
 
     _rank = 3
     _shape = "(n_samples, n_channels, length)"
 
 
 class SpatialDropout2d(_SpatialDropout):
-    """Drops whole feature maps of images: all positions of a channel, or none.
-
-    Neighbouring positions carry the same information, so dropping one of them alone takes little
-    away. Unlike ``torch.nn.Dropout2d``, the layer refuses tensors of any other rank, and so never
-    takes another axis for the channels.
-
-    Parameters
-    ----------
-    rate : float, default=0.5
-        Fraction of the feature maps dropped, in [0, 1).
-    generator : torch.Generator, default=None
-        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
-
-    Notes
-    -----
-    Inputs and outputs have shape (n_samples, n_channels, height, width).
-    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
-    evaluation mode nothing happens.
-
-    References
-    ----------
-    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
-    section 3.2.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_dropout.nn import SpatialDropout2d
-    >>> layer = SpatialDropout2d(0.5, generator=torch.Generator().manual_seed(0))
-    >>> x = layer(torch.ones(4, 8, 5, 5))
-    >>> maps = x.flatten(2)
-    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
-    (True, [0.0, 2.0])
-    """
+    """Drops whole feature maps of images: all positions of a channel, or none."""
 
     _rank = 4
     _shape = "(n_samples, n_channels, height, width)"
 
 
 class SpatialDropout3d(_SpatialDropout):
-    """Drops whole feature maps of volumes: all positions of a channel, or none.
-
-    Neighbouring positions carry the same information, so dropping one of them alone takes little
-    away. Unlike ``torch.nn.Dropout3d``, the layer refuses tensors of any other rank, and so never
-    takes another axis for the channels.
-
-    Parameters
-    ----------
-    rate : float, default=0.5
-        Fraction of the feature maps dropped, in [0, 1).
-    generator : torch.Generator, default=None
-        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
-
-    Notes
-    -----
-    Inputs and outputs have shape (n_samples, n_channels, depth, height, width).
-    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
-    evaluation mode nothing happens.
-
-    References
-    ----------
-    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
-    section 3.2.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_dropout.nn import SpatialDropout3d
-    >>> layer = SpatialDropout3d(0.5, generator=torch.Generator().manual_seed(0))
-    >>> x = layer(torch.ones(4, 8, 3, 3, 3))
-    >>> maps = x.flatten(2)
-    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
-    (True, [0.0, 2.0])
-    """
+    """Drops whole feature maps of volumes: all positions of a channel, or none."""
 
     _rank = 5
     _shape = "(n_samples, n_channels, depth, height, width)"
