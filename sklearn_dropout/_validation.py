@@ -233,14 +233,15 @@ def check_solver(solver):
             f"solver={solver!r} evaluates the loss several times in a step, which dropout makes "
             "random. Use 'adam', 'adamw', 'sgd' or another optimiser."
         )
-    parameter = torch.zeros(2, 2)
-    parameter.grad = torch.ones(2, 2)
+    weight, bias = torch.zeros(2, 2), torch.zeros(2)
+    weight.grad, bias.grad = torch.ones(2, 2), torch.ones(2)
     try:
-        solver([parameter], lr=0.1).step()
+        solver([weight, bias], lr=0.1).step()
     except Exception as error:
         raise ValueError(
             f"solver={solver!r} cannot be made with parameters and lr alone, or take a step from "
-            f"a dense gradient ({error}). Use 'adam', 'adamw', 'sgd' or another optimiser."
+            f"dense gradients of weights and biases ({error}). Use 'adam', 'adamw', 'sgd' or "
+            "another optimiser."
         ) from error
 
 

@@ -265,13 +265,15 @@ def test_solver_that_cannot_serve(Est, solver, no_training):
     )
 
 
+@pytest.mark.parametrize("name", ["SparseAdam", "Muon"])
 @both
-def test_solver_for_sparse_gradients_alone(Est, no_training):
+def test_solver_for_other_gradients(Est, name, no_training):
+    """Muon is for matrices alone."""
     refuses(
         Est,
         *problem(Est),
-        params={"solver": torch.optim.SparseAdam},
-        match=r"solver=<class .*a step from a dense gradient",
+        params={"solver": getattr(torch.optim, name)},
+        match=r"solver=<class .*dense gradients of weights and biases",
         forbid=no_training,
     )
 
