@@ -117,7 +117,8 @@ class DropoutNetwork(MonteCarlo, BaseEstimator):
             Weight of each row in the loss. Rows of weight zero are left out.
         X_val, y_val : like `X` and `y`, default=None
             Validation set, both or neither. Alone it only adds curves to `history_`; with
-            ``early_stopping=True`` it takes the place of a random `validation_fraction`.
+            ``early_stopping=True`` it takes the place of a random `validation_fraction`. A
+            ``Pipeline`` hands it on as it is, but for what its `transform_input` names.
         sample_weight_val : array-like of shape (n_val_samples,), default=None
             Weights of the validation rows in loss and score.
 
