@@ -269,7 +269,7 @@ def make_recipe(estimator, partial):
     """The parameters that all networks of a stack share, checked."""
     check_solver(estimator.solver)
     check_callbacks(estimator.callbacks)
-    if estimator.epsilon < np.finfo(np.float32).tiny:
+    if estimator.epsilon < float(np.finfo(np.float32).tiny):
         raise ValueError(
             f"epsilon={estimator.epsilon!r} is zero in float32, in which networks are trained. "
             "Use 1e-8, or something of that size."

@@ -316,6 +316,13 @@ def test_epsilon_that_is_zero_in_float32(Est, no_training):
     refuses(Est, *problem(Est), params={"epsilon": 1e-300}, match=match, forbid=no_training)
 
 
+@both
+def test_epsilon_beyond_float32(Est):
+    """No step is made then, and nothing is warned of."""
+    est = Est((3,), epsilon=1e300, max_iter=2, random_state=0).fit(*problem(Est))
+    assert np.isfinite(est.loss_curve_).all()
+
+
 @pytest.mark.parametrize("power_t", [1e9, 400])
 @both
 def test_a_rate_that_vanishes(Est, power_t):
