@@ -23,8 +23,6 @@ from ._validation import Interval, Options, StrOptions, as_array, check_device
 from .nn._activations import ACTIVATIONS
 from .nn._initializers import INITIALIZERS
 
-# Pages of the reference. Relative to those of the documentation itself until it has an address.
-
 
 @dataclass(eq=False, repr=False)
 class DropoutNetwork(MonteCarlo, BaseEstimator):

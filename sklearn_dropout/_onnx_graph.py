@@ -56,20 +56,18 @@ class Graph:
         self.container.add_initializer(name, kinds[array.dtype.kind], list(array.shape), values)
         return name
 
-    def add(self, operator, *others, output=None, n_outputs=1, domain="", **attributes):
+    def add(self, operator, *others, output=None, n_outputs=1, **attributes):
         """Append an operator on the last result and others.
 
         Parameters
         ----------
         operator : str
         *others : str
-            Names of its further inputs; empty where one is left out.
+            Names of its further inputs.
         output : str, default=None
             Name of its result; by default a new one.
         n_outputs : int, default=1
             How many results it has; `last` is the first of them.
-        domain : str, default=""
-            ONNX's own operators.
         **attributes
 
         Returns
@@ -82,8 +80,8 @@ class Graph:
             operator,
             [self.last, *others],
             names,
-            op_domain=domain,
-            op_version=_OPSET if domain == "" else 1,
+            op_domain="",
+            op_version=_OPSET,
             name=self.scope.get_unique_operator_name(operator),
             **attributes,
         )

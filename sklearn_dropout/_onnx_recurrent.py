@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._rnn_module import SimpleRNN
+from ._rnn_module import SimpleRNN, suffixes
 
 # Where ONNX has PyTorch's gates: LSTM input, output, forget, cell; GRU update, reset, new.
 _GATES = {nn.LSTM: [0, 3, 1, 2], nn.GRU: [1, 0, 2]}
@@ -121,10 +121,10 @@ def _activation(layer):
 
 def _parameters(graph, layer):
     """Names of weights of inputs, of states, and biases, each with the directions first."""
-    suffixes = ("", "_reverse")[: 1 + layer.bidirectional]
 
     def gates(name):
-        parts = [getattr(layer, name + suffix).detach() for suffix in suffixes]
+        ends = suffixes(layer.bidirectional)
+        parts = [getattr(layer, name + end).detach() for end in ends]
         n_gates = len(parts[0]) // layer.weight_hh_l0.shape[1]
         order = _GATES.get(type(layer), [0])
         return torch.stack(

@@ -193,12 +193,11 @@ t-test (two-sided p):
     def _conclude(self, name, part, more, less):
         found = self.differences[part][name]
         p_value = self.adjusted_p_values[part][name]
-        numbers = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
         what = "test score" if part == "test" else "gap"
         both = f"No ranking by {what} of {name} and {self.baseline}"
         if np.isnan(p_value):
             return f"{both}: the same difference in every split, {found.mean:+.3f}."
-        numbers += f", {_p_text(p_value)}"
+        numbers = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {_p_text(p_value)}"
         if p_value < SIGNIFICANCE:
             kind = more if found.mean > 0 else less
             return f"{name} has a {kind} than {self.baseline}: {numbers}."

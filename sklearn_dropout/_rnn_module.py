@@ -11,8 +11,17 @@ from .nn._layers import EmbeddingDropout, VariationalDropout
 _RECURRENT_LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
+# As PyTorch names those of a direction.
+_PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+def suffixes(bidirectional):
+    """Ends of the names of each direction's parameters, as PyTorch has them."""
+    return ("", "_reverse")[: 1 + bidirectional]
+
+
 class SimpleRNN(nn.Module):
-    """``nn.RNN`` of one layer for any activation, one step after the other.
+    """Parameters of an ``nn.RNN`` of one layer, for any activation, one step after the other.
 
     Parameters
     ----------
@@ -25,37 +34,23 @@ class SimpleRNN(nn.Module):
         super().__init__()
         self.activation = _ACTIVATION_LAYERS[activation]()
         self.bidirectional = bidirectional
-        for suffix in ("", "_reverse")[: 1 + bidirectional]:
-            for name, shape in [
-                ("weight_ih_l0", (n_units, n_in)),
-                ("weight_hh_l0", (n_units, n_units)),
-                ("bias_ih_l0", (n_units,)),
-                ("bias_hh_l0", (n_units,)),
-            ]:
+        shapes = (n_units, n_in), (n_units, n_units), (n_units,), (n_units,)
+        for suffix in suffixes(bidirectional):
+            for name, shape in zip(_PARAMETERS, shapes, strict=True):
                 self.register_parameter(
                     name + suffix, nn.Parameter(torch.empty(shape, device="meta"))
                 )
 
-    def forward(self, x, lengths):
-        """Outputs (n_samples, n_steps, n) and last states (n_directions, n_samples, n_units)."""
-        ways = [
-            self._direction(x, lengths, suffix, bool(suffix))
-            for suffix in ("", "_reverse")[: 1 + self.bidirectional]
-        ]
-        return torch.cat([way for way, _ in ways], -1), torch.stack([last for _, last in ways])
-
-    def _direction(self, x, lengths, suffix, backward):
-        weight_ih, weight_hh, bias_ih, bias_hh = (
-            getattr(self, name + suffix)
-            for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        )
-        state, states = x.new_zeros(len(x), len(weight_hh)), [None] * x.shape[1]
-        for t in reversed(range(x.shape[1])) if backward else range(x.shape[1]):
-            sums = nn.functional.linear(x[:, t], weight_ih, bias_ih)
-            new = self.activation(sums + nn.functional.linear(state, weight_hh, bias_hh))
-            state = new if lengths is None else torch.where((t < lengths)[:, None], new, state)
-            states[t] = state
-        return torch.stack(states, 1), state
+    def forward(self, x, suffix=""):
+        """Hidden states (n_samples, n_steps, n_units) of one direction, over steps as they are."""
+        weights = [getattr(self, name + suffix) for name in _PARAMETERS]
+        weight_ih, weight_hh, bias_ih, bias_hh = weights
+        state, states = x.new_zeros(len(x), len(weight_hh)), []
+        for step in x.unbind(1):
+            sums = nn.functional.linear(step, weight_ih, bias_ih)
+            state = self.activation(sums + nn.functional.linear(state, weight_hh, bias_hh))
+            states.append(state)
+        return torch.stack(states, 1)
 
 
 class RecurrentLayers(nn.Module):
@@ -128,25 +123,20 @@ class RecurrentLayers(nn.Module):
 
 
 def _run(layer, x, lengths):
-    """Outputs of a layer and its last states, of shape (n_directions, n_samples, n_units)."""
-    if isinstance(layer, SimpleRNN):
-        return layer(x, lengths)
-    if lengths is not None:
-        return _run_padded(layer, x, lengths)
-    x, last = layer(x)
-    return x, last[0] if isinstance(last, tuple) else last
-
-
-def _run_padded(layer, x, lengths):
-    """The same with padding behind; unlike packed sequences it can be exported.
+    """Outputs of a layer and its last states, of shape (n_directions, n_samples, n_units).
 
     Backwards, each sequence is turned around within its length. What a layer makes of padding
-    comes after all that matters, and is left out.
+    comes after all that matters, and is left out. Unlike packed sequences this can be exported.
     """
+    if lengths is None and not isinstance(layer, SimpleRNN):
+        x, last = layer(x)
+        return x, last[0] if isinstance(last, tuple) else last
+    if lengths is None:
+        lengths = x.new_full((len(x),), x.shape[1], dtype=torch.int64)
     steps, ends = torch.arange(x.shape[1], device=x.device), lengths[:, None]
     turned = torch.where(steps < ends, ends - 1 - steps, steps)
     outputs, last = [], []
-    for suffix in ("", "_reverse")[: 1 + layer.bidirectional]:
+    for suffix in suffixes(layer.bidirectional):
         hidden = _one_way(layer, suffix, _at(x, turned) if suffix else x)
         outputs.append(_at(hidden, turned) if suffix else hidden)
         last.append(_at(hidden, ends - 1)[:, 0])
@@ -159,9 +149,10 @@ def _at(x, places):
 
 
 def _one_way(layer, suffix, x):
-    """Hidden states of one direction of a layer of PyTorch, over the steps as they are."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    weights = [getattr(layer, name + suffix) for name in names]
+    """Hidden states of one direction of a layer, over the steps as they are."""
+    if isinstance(layer, SimpleRNN):
+        return layer(x, suffix)
+    weights = [getattr(layer, name + suffix) for name in _PARAMETERS]
     state = x.new_zeros(1, len(x), layer.hidden_size)
     kernel = getattr(torch._VF, layer.mode.lower())
     state = (state, state) if isinstance(layer, nn.LSTM) else state
@@ -185,7 +176,7 @@ def _layer(architecture, n_in, n_units):
 
 def _set_parameters(layer, directions, cell):
     """Let a layer of PyTorch use the memory of our parameters."""
-    for suffix, (weight_ih, weight_hh, bias) in zip(("", "_reverse"), directions):
+    for suffix, (weight_ih, weight_hh, bias) in zip(suffixes(len(directions) == 2), directions):
         bias_ih, bias_hh = bias.chunk(2) if cell == "gru" else (bias, torch.zeros_like(bias))
         # PyTorch has a second bias everywhere; only that of a GRU is more than a double.
         second = nn.Parameter(bias_hh, requires_grad=cell == "gru")

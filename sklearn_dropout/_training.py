@@ -37,8 +37,8 @@ class Trainer:
 
     def __init__(self, build, problems, recipe, watch, progress, keep_interrupted):
         self.build = build
-        streams, place_of_problem = distinct([problem.streams for problem in problems])
-        for problem, place in zip(problems, place_of_problem):
+        streams, stream_of_network = distinct([problem.streams for problem in problems])
+        for problem, place in zip(problems, stream_of_network):
             problem.streams = streams[place]
         network, self.dropout = build(range(len(problems)))
         self.network = network
@@ -46,7 +46,7 @@ class Trainer:
         self.recipe = recipe
         self.progress = progress
         self.keep_interrupted = keep_interrupted
-        self.batches = self._make_batches()
+        self.batches = self._make_batches(streams, stream_of_network)
         self.evaluators = self._make_evaluators()
         self.penalty = L2Penalty(network, [p.alpha for p in problems], recipe.solver == "adamw")
         rates = [p.learning_rate_init for p in problems]
@@ -63,9 +63,8 @@ class Trainer:
         self.errors = [""] * len(problems)
         self.monitor = None if watch is None else watch(self)
 
-    def _make_batches(self):
+    def _make_batches(self, streams, stream_of_network):
         generators = None
-        streams, stream_of_network = distinct([p.streams for p in self.problems])
         if self.recipe.shuffle:
             generators = [stream.order() for stream in streams]
         sample = StackedSample([p.train for p in self.problems], device=self.recipe.device)

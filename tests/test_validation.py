@@ -265,55 +265,29 @@ def test_solver_that_cannot_serve(Est, solver, no_training):
     )
 
 
-@pytest.mark.parametrize("name", ["SparseAdam", "Muon"])
+GRADIENTS = r"solver=<class .*dense gradients of weights and biases"
+CALLBACKS = r"callbacks=\[.*is no skorch callback.*pairs \(name, callback\)"
+RAGGED = r"{}=\[\[1\], \[2, 3\]\] is ragged"
+GROUPS = "feature_groups=.* has labels of several types"
+REFUSED = [
+    ("solver", torch.optim.SparseAdam, GRADIENTS, ValueError),
+    ("solver", torch.optim.Muon, GRADIENTS, ValueError),  # for matrices alone
+    ("callbacks", ["x"], CALLBACKS, TypeError),
+    ("callbacks", [("a",)], CALLBACKS, TypeError),
+    ("callbacks", [("a", 1)], CALLBACKS, TypeError),
+    ("callbacks", [None], CALLBACKS, TypeError),
+    ("hidden_layer_sizes", [[1], [2, 3]], RAGGED.format("hidden_layer_sizes"), ValueError),
+    ("dropout_rate", [[1], [2, 3]], RAGGED.format("dropout_rate"), ValueError),
+    ("feature_groups", ["a", None, "b", "b"], GROUPS, TypeError),
+    ("epsilon", 1e-300, r"epsilon=1e-300 is zero in float32.*1e-8", ValueError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "match", "error"), REFUSED)
 @both
-def test_solver_for_other_gradients(Est, name, no_training):
-    """Muon is for matrices alone."""
-    refuses(
-        Est,
-        *problem(Est),
-        params={"solver": getattr(torch.optim, name)},
-        match=r"solver=<class .*dense gradients of weights and biases",
-        forbid=no_training,
-    )
-
-
-@pytest.mark.parametrize("callbacks", [["x"], [("a",)], [("a", 1)], [None]])
-@both
-def test_what_is_no_callback(Est, callbacks, no_training):
-    refuses(
-        Est,
-        *problem(Est),
-        params={"callbacks": callbacks},
-        match=r"callbacks=\[.*is no skorch callback.*pairs \(name, callback\)",
-        forbid=no_training,
-        error=TypeError,
-    )
-
-
-@pytest.mark.parametrize("name", ["hidden_layer_sizes", "dropout_rate"])
-@both
-def test_ragged_lists(Est, name, no_training):
-    match = rf"{name}=\[\[1\], \[2, 3\]\] is ragged"
-    refuses(Est, *problem(Est), params={name: [[1], [2, 3]]}, match=match, forbid=no_training)
-
-
-@both
-def test_feature_groups_of_several_types(Est, no_training):
-    refuses(
-        Est,
-        *problem(Est),
-        params={"feature_groups": ["a", None, "b", "b"]},
-        match="feature_groups=.* has labels of several types",
-        forbid=no_training,
-        error=TypeError,
-    )
-
-
-@both
-def test_epsilon_that_is_zero_in_float32(Est, no_training):
-    match = r"epsilon=1e-300 is zero in float32.*1e-8"
-    refuses(Est, *problem(Est), params={"epsilon": 1e-300}, match=match, forbid=no_training)
+def test_values_that_types_and_ranges_let_pass(Est, name, value, match, error, no_training):
+    params = {name: value}
+    refuses(Est, *problem(Est), params=params, match=match, forbid=no_training, error=error)
 
 
 @both
@@ -341,7 +315,8 @@ def test_another_kind_of_loss_for_a_fitted_network(losses, partial, no_training)
     fit = est.partial_fit if partial else est.fit
     fit(X, np.abs(y) + 1)
     coefs = est.coefs_
-    with pytest.raises(ValueError, match=rf"loss='{after}' scales targets .*warm_start=False"):
+    match = rf"loss='{after}' scales targets .*warm_start=False"
+    with no_training(), pytest.raises(ValueError, match=match):
         getattr(est.set_params(loss=after), fit.__name__)(X, np.abs(y) + 1)
     assert est.coefs_ is coefs
 
