@@ -1,9 +1,10 @@
 """The API reference: which names, which members, and links to scikit-learn's."""
 
+import importlib
 import re
 
 import sklearn_dropout
-from sklearn_dropout._base import DropoutNetwork
+from sklearn_dropout.estimators.base import DropoutNetwork
 
 # A name appears once the package has it, so a page never promises what is not there.
 SECTIONS = {
@@ -14,11 +15,29 @@ SECTIONS = {
         "DropoutCNNRegressor",
         "DropoutRNNClassifier",
         "DropoutRNNRegressor",
+        "DropoutEnsembleClassifier",
+        "DropoutEnsembleRegressor",
     ],
-    "Model selection": ["DropoutSearchCV", "compare_overfitting", "OverfittingComparison"],
+    "Model selection": [
+        "DropoutSearchCV",
+        "DropoutRandomizedSearchCV",
+        "compare_overfitting",
+        "OverfittingComparison",
+    ],
     "Uncertainty": ["Uncertainty", "predictive_log_likelihood"],
-    "Displays": ["TrainingHistoryDisplay", "DropoutRateDisplay", "OverfittingDisplay"],
+    "Displays": [
+        "TrainingHistoryDisplay",
+        "DropoutRateDisplay",
+        "OverfittingDisplay",
+        "IntervalCoverageDisplay",
+        "LearningRateDisplay",
+    ],
+    "Preprocessing": [
+        "preprocessing.PiecewiseLinearEncoder",
+        "preprocessing.group_columns_by_source",
+    ],
     "Layers": [],  # all of sklearn_dropout.nn
+    "ONNX": ["onnx.register"],
 }
 
 INTRODUCTION = """.. This page is written by _reference.py.
@@ -33,10 +52,16 @@ Everything is importable from ``sklearn_dropout``; layers from ``sklearn_dropout
 FROM_SCIKIT_LEARN = {"get_metadata_routing", "get_params", "set_params"}
 
 
+def exists(name):
+    """Whether the package has a name, such as ``nn.Dropout``."""
+    folder, _, last = name.rpartition(".")
+    return hasattr(importlib.import_module(f"sklearn_dropout.{folder}".rstrip(".")), last)
+
+
 def sections():
     """Section to full names of what there is."""
     names = {
-        section: [f"sklearn_dropout.{name}" for name in names if hasattr(sklearn_dropout, name)]
+        section: [f"sklearn_dropout.{name}" for name in names if exists(name)]
         for section, names in SECTIONS.items()
     }
     names["Layers"] = [f"sklearn_dropout.nn.{name}" for name in sklearn_dropout.nn.__all__]
@@ -60,21 +85,44 @@ def write(path):
 
 
 def skip(app, what, name, member, skip, options):
-    """Whether to leave a member of a class out: what is scikit-learn's, PyTorch's or private."""
-    if skip or name.startswith("_") or name in FROM_SCIKIT_LEARN:
-        return True
-    if name.startswith("set_") and name.endswith("_request"):
-        return True
+    """Whether to leave a member of a class out: what is PyTorch's, private or about parameters."""
+    return skip or not shown(name, member)
+
+
+def shown(name, member):
+    """Whether a page describes a member of its class."""
+    if name.startswith("_") or name in FROM_SCIKIT_LEARN:
+        return False
     function = getattr(member, "fget", member)
     module = getattr(function, "__module__", None) or ""
-    return not module.startswith("sklearn_dropout")
+    return module.startswith(("sklearn_dropout", "sklearn."))
+
+
+def methods_of(module, name):
+    """Methods of a class that its page describes, for the table at its beginning."""
+    kind = getattr(importlib.import_module(module), name)
+    members = ((method, getattr(kind, method)) for method in sorted(dir(kind)))
+    return [method for method, member in members if callable(member) and shown(method, member)]
+
+
+def keep_descriptions():
+    """Describe attributes as the docstring of the class does; numpydoc takes the property's."""
+    from numpydoc.docscrape_sphinx import SphinxDocString
+
+    process = SphinxDocString._process_param
+
+    def process_param(self, name, description, summarise):
+        return process(self, name, description, summarise and not any(description))
+
+    SphinxDocString._process_param = process_param
 
 
 def mark_names_in_shapes(app, what, name, obj, options, lines):
     """Put ``n_features_in_`` of a shape in backticks; bare, it would be a link to nowhere."""
     for place, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
-            lines[place] = re.sub(r"\([^()`]*\)", _mark_attributes, line)
+            line = re.sub(r"\([^()`]*\)", _mark_attributes, line)
+            lines[place] = line
 
 
 def _mark_attributes(match):
@@ -82,8 +130,13 @@ def _mark_attributes(match):
 
 
 def unlink_terms(app, what, name, obj, options, lines):
-    """Terms of scikit-learn's glossary, in docstrings that come from there, become plain words."""
-    lines[:] = [re.sub(r":term:`([^`<]+)( <[^`]*>)?`", r"\1", line) for line in lines]
+    """Links into scikit-learn's guide, in docstrings that come from there, become plain words."""
+
+    def plain(match):
+        return f"`{match[1]}`" if match[1].endswith("_") else match[1]
+
+    link = re.compile(r":(?:term|ref):`([^`<]+?)(?: *<[^`]*>)?`")
+    lines[:] = [link.sub(plain, line) for line in lines]
 
 
 def link_to_scikit_learn(app, env, node, contnode):
@@ -103,4 +156,4 @@ def link_representations():
     """Let HTML representations of estimators in the gallery link to their pages."""
     for kind in (DropoutNetwork, sklearn_dropout.DropoutSearchCV):
         kind._doc_link_module = "sklearn_dropout"
-        kind._doc_link_template = "../api/{estimator_module}.{estimator_name}.html"
+        kind._doc_link_template = "../api/sklearn_dropout.{estimator_name}.html"

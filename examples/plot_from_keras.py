@@ -3,6 +3,9 @@
 Dropout tutorials, line by line
 ===================================
 
+Every layer arrangement of the usual dropout tutorials for Keras is one estimator with a few
+parameters here.
+
 The snippets of the usual dropout tutorials for Keras, each beside the estimator that does the same.
 The Keras code is for reading and is not run; the estimators are, on small data that come with
 scikit-learn. The scores show that they work and are no benchmark.
@@ -16,9 +19,7 @@ scikit-learn. The scores show that they work and are no benchmark.
 # one from the beginning, so a pipeline and a cross-validation are all there is to write.
 # ``alpha=0`` switches off scikit-learn's weight penalty, which Keras does not have.
 
-import argparse
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,11 +30,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_dropout import DropoutCNNClassifier, DropoutMLPClassifier, DropoutRNNClassifier
 
-parser = argparse.ArgumentParser(description="Keras' dropout, with scikit-learn estimators.")
-parser.add_argument("--quick", action="store_true", help="few epochs")
-parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figure")
-options, _ = parser.parse_known_args()
-QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
+QUICK = os.environ.get("QUICK", "0") != "0"  # a short version
 
 X, y = load_breast_cancer(return_X_y=True)
 digits, labels = load_digits(return_X_y=True)
@@ -209,5 +206,4 @@ ax.set_yticks(heights, results)
 ax.invert_yaxis()
 ax.set(xlabel="accuracy, mean and range of 3 folds")
 figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-options.output.mkdir(parents=True, exist_ok=True)
-figure.savefig(options.output / "from_keras.png", dpi=120)
+plt.show()

@@ -3,6 +3,9 @@
 What overfitting and dropout look like
 ========================================
 
+With dropout, a network that is far too large fits twenty points worse and the curve behind them
+better.
+
 A network with far more weights than there are points follows every point, noise and all. With
 dropout it cannot: at each training step another part of its units is missing, so no unit can
 specialise in one point. The page shows the two fits, and the network of the second as drawn on
@@ -16,9 +19,7 @@ blackboards: whole, and thinned by one of its own masks.
 # Twenty noisy points on a smooth curve, and two hidden layers of 200 units: 40,000 weights. The two
 # fits differ in ``dropout_rate`` alone.
 
-import argparse
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,11 +27,7 @@ import torch
 
 from sklearn_dropout import DropoutMLPRegressor
 
-parser = argparse.ArgumentParser(description="A wiggly fit, a smooth one, and a thinned network.")
-parser.add_argument("--quick", action="store_true", help="few epochs")
-parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-options, _ = parser.parse_known_args()
-QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
+QUICK = os.environ.get("QUICK", "0") != "0"  # a short version
 N_EPOCHS, N_DRAWS = (100, 2) if QUICK else (2000, 10)
 
 
@@ -69,8 +66,7 @@ for ax, (rate, name) in zip(axes, NAMES.items()):
     ax.set(title=name, xlabel="x")
 axes[0].set_ylabel("y")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-options.output.mkdir(parents=True, exist_ok=True)
-figure.savefig(options.output / "overfitting_picture.png", dpi=120)
+plt.show()
 
 # %%
 # One draw of points makes a picture, not a finding. So, over several draws: the mean squared error
@@ -94,8 +90,8 @@ nearer = sum(one[1] < other[1] for one, other in zip(errors[0.3], errors[0.0]))
 print(f"nearer to the curve with dropout: {nearer} of {N_DRAWS} draws")
 
 # %%
-# Dropout fits the points worse and the curve better, in nearly every draw. The rest of its error on
-# the points is about what noise leaves when the curve is known.
+# In the full version dropout fits the points worse and the curve better, in nearly every draw. The
+# rest of its error on the points is about what noise leaves when the curve is known.
 #
 # One network, thinned
 # --------------------
@@ -151,4 +147,4 @@ axes[0].set_title("whole: at prediction")
 draw_network(axes[1], small, masks)
 n_dropped = sum((~mask).sum() for mask in masks)
 axes[1].set_title(f"thinned: one training step, {n_dropped} units dropped")
-figure.savefig(options.output / "thinned_network.png", dpi=120)
+plt.show()

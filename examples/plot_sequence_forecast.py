@@ -3,6 +3,9 @@
 A one-step forecast with a band, by dropout at prediction time
 ==============================================================
 
+The band holds what it promises while the series goes on as before, and misses most values once the
+series leaves the range of the training rows.
+
 A recurrent network forecasts the next value of a series from the last 24. With dropout left on
 at prediction, each pass is another thinned network; the spread of many passes says where the
 network does not know, and together with the noise of the data it makes a band (Gal & Ghahramani,
@@ -13,9 +16,7 @@ learned from, and with swings that it has never seen. There the band should be w
 the last section says how far, and why.
 """
 
-import argparse
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,12 +24,7 @@ from tabulate import tabulate
 
 from sklearn_dropout import DropoutRNNRegressor
 
-parser = argparse.ArgumentParser(description="A forecast with a band", allow_abbrev=False)
-parser.add_argument("--quick", action="store_true", help="few epochs, to try it out")
-parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-options, _ = parser.parse_known_args()
-
-QUICK = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
+QUICK = os.environ.get("QUICK", "0") != "0"  # a short version
 N_EPOCHS, N_SAMPLES = (10, 20) if QUICK else (150, 200)
 N_STEPS, N_TRAIN, N_TEST = 24, 600, 150
 
@@ -83,21 +79,11 @@ for part in list(PARTS.values())[1:]:
     ax.axvline(when[part][0], color="gray", linestyle=":")
 ax.set(xlabel="time, steps", ylabel="value")
 ax.legend(loc="upper left")
-options.output.mkdir(parents=True, exist_ok=True)
-path = options.output / "sequence_forecast.png"
-figure.savefig(path, dpi=120)
-print(f"saved {path}")
+plt.show()
 
 # %%
 # What the band is worth: how often it holds the true value (95 % would be right for two standard
 # deviations), its half-width, and the error that it stands for.
-#
-# Where the series goes on as before, the band keeps its promise, and is rather too wide: it holds
-# 98 % of the values. Where the swings grow to three times their size it holds a third of them and
-# is hardly wider than before. The gates of the cell saturate: beyond the range of the training
-# rows all inputs look like the largest ones known, to every thinned network alike, so there is
-# nothing for dropout to disagree about. Such a band speaks of what the network could have learned
-# otherwise from rows like these, not of rows that are unlike them.
 
 print(
     tabulate(
@@ -113,3 +99,11 @@ print(
         headers=["part", "error (RMS)", "half-width of the band", "values inside"],
     )
 )
+
+# %%
+# In the full version the band keeps its promise where the series goes on as before, and is rather
+# too wide. Where the swings grow to three times their size it misses most of the values and is
+# hardly wider than before. The gates of the cell saturate: beyond the range of the training
+# rows all inputs look like the largest ones known, to every thinned network alike, so there is
+# nothing for dropout to disagree about. Such a band speaks of what the network could have learned
+# otherwise from rows like these, not of rows that are unlike them.

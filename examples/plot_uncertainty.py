@@ -3,19 +3,19 @@
 What does the network not know?
 ==================================
 
+Monte Carlo dropout doubts what lies between and beyond the training data, and is sure of some
+inputs that it gets wrong.
+
 A network answers with the same confidence near its training data and far from them. With dropout
 on at prediction, each pass is another thinned network, and where these disagree the data have not
 decided [1]_. Three pictures: a regression whose band widens away from the data, the two kinds of
 uncertainty of a classifier, and digits that are better passed on to a human.
 
-``--quick`` makes a short version, whose numbers mean nothing.
-
 .. [1] Gal, Y., Ghahramani, Z. (2016). "Dropout as a Bayesian approximation: Representing model
    uncertainty in deep learning." ICML.
 """
 
-import argparse
-from pathlib import Path
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,25 +26,14 @@ from tabulate import tabulate
 
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
 
-parser = argparse.ArgumentParser(description="Uncertainty by Monte Carlo dropout.")
-parser.add_argument("--quick", action="store_true", help="few epochs and passes")
-parser.add_argument("--output", type=Path, default=Path("figures"), help="folder of the figures")
-options, _ = parser.parse_known_args()
+QUICK = os.environ.get("QUICK", "0") != "0"  # a short version
 
-n_passes = 50 if options.quick else 500
+n_passes = 50 if QUICK else 500
 
 
 def epochs(n):
     """Epochs of a fit."""
-    return n // 20 if options.quick else n
-
-
-def save(figure, name):
-    """Write a figure to the output folder."""
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{name}.png"
-    figure.savefig(path, dpi=120)
-    print(f"saved {path}")
+    return n // 20 if QUICK else n
 
 
 # %%
@@ -94,7 +83,7 @@ ax.plot(grid[:, 0], np.sin(2 * grid[:, 0]), "k--", lw=1, label="without noise")
 ax.plot(X[:, 0], y, ".", color="black", ms=3, label="training data")
 ax.set(xlabel="x", ylabel="y", ylim=(-6, 6), title="Thin lines: single passes, each one function")
 ax.legend(ncols=3, loc="lower center", fontsize="small")
-save(figure, "uncertainty_regression")
+plt.show()
 
 # %%
 # Is the band right?
@@ -164,14 +153,14 @@ for ax, part, title in zip(
     ax.scatter(*X.T, c=y, cmap="coolwarm", s=6, edgecolors="white", linewidths=0.3)
     ax.set(title=title, xlabel="first input")
 axes[0].set_ylabel("second input")
-save(figure, "uncertainty_moons")
+plt.show()
 
 # %%
 # Digits to pass on
 # -----------------
 #
 # A network that may say "I do not know" is right more often where it does answer. Test digits are
-# rejected from the most uncertain on; a fifth of them stand on their heads, which the network has
+# rejected from the most uncertain on; a fifth of them are upside down, which the network has
 # never seen and cannot be expected to read.
 
 X, y = load_digits(return_X_y=True)
@@ -194,9 +183,9 @@ orders = {
 for name, part in orders.items():
     half = np.argsort(part)[: len(part) // 2]
     print(
-        f"{name}: accuracy {right.mean():.3f} on all, {right[half].mean():.3f} on the half with "
-        f"the least; {turned[np.argsort(-part)[: turned.sum()]].mean():.0%} of the "
-        f"{turned.sum()} most uncertain digits stand on their heads"
+        f"{name}:\n  accuracy {right.mean():.3f} on all, {right[half].mean():.3f} on the half with "
+        f"the least;\n  {turned[np.argsort(-part)[: turned.sum()]].mean():.0%} of the "
+        f"{turned.sum()} most uncertain digits are upside down"
     )
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -209,11 +198,11 @@ axes[0].set(xlabel="share rejected", ylabel="accuracy on the rest", title="Rejec
 axes[0].axvline(turned.mean(), color="gray", ls=":", lw=1)
 axes[0].legend(loc="lower right", fontsize="small")
 bins = np.linspace(0, answer.epistemic.max(), 30)
-for rows, label in ((~turned, "upright"), (turned, "on their heads")):
+for rows, label in ((~turned, "upright"), (turned, "upside down")):
     axes[1].hist(answer.epistemic[rows], bins, density=True, alpha=0.6, label=label)
 axes[1].set(xlabel="epistemic uncertainty, nats", ylabel="density", title="Familiar and unfamiliar")
 axes[1].legend()
-save(figure, "uncertainty_digits")
+plt.show()
 
 # %%
 # No measure of uncertainty sees everything. Digits turned by a quarter are read wrongly with great

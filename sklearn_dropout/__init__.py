@@ -1,23 +1,31 @@
 """Dropout networks for scikit-learn."""
 
-from ._cnn import DropoutCNNClassifier, DropoutCNNRegressor
-from ._comparison import compare_overfitting
-from ._displays import DropoutRateDisplay, OverfittingDisplay, TrainingHistoryDisplay
-from ._mlp import DropoutMLPClassifier, DropoutMLPRegressor
-from ._overfitting import OverfittingComparison
-from ._rnn import DropoutRNNClassifier, DropoutRNNRegressor
-from ._search import DropoutSearchCV
-from ._uncertainty import Uncertainty, predictive_log_likelihood
+from .displays.coverage import IntervalCoverageDisplay
+from .displays.learning_rate import LearningRateDisplay
+from .displays.overfitting import DropoutRateDisplay, OverfittingDisplay, TrainingHistoryDisplay
+from .estimators.cnn import DropoutCNNClassifier, DropoutCNNRegressor
+from .estimators.ensemble import DropoutEnsembleClassifier, DropoutEnsembleRegressor
+from .estimators.mlp import DropoutMLPClassifier, DropoutMLPRegressor
+from .estimators.rnn import DropoutRNNClassifier, DropoutRNNRegressor
+from .model_selection.comparison import compare_overfitting
+from .model_selection.report import OverfittingComparison
+from .model_selection.search import DropoutRandomizedSearchCV, DropoutSearchCV
+from .uncertainty.moments import Uncertainty, predictive_log_likelihood
 
 __all__ = [
     "DropoutCNNClassifier",
     "DropoutCNNRegressor",
+    "DropoutEnsembleClassifier",
+    "DropoutEnsembleRegressor",
     "DropoutMLPClassifier",
     "DropoutMLPRegressor",
     "DropoutRNNClassifier",
     "DropoutRNNRegressor",
+    "DropoutRandomizedSearchCV",
     "DropoutRateDisplay",
     "DropoutSearchCV",
+    "IntervalCoverageDisplay",
+    "LearningRateDisplay",
     "OverfittingComparison",
     "OverfittingDisplay",
     "TrainingHistoryDisplay",

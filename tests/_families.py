@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 import sklearn_dropout
-from sklearn_dropout._base import DropoutNetwork
+from sklearn_dropout.estimators.base import DropoutNetwork
 
 _PUBLIC = [getattr(sklearn_dropout, name) for name in sklearn_dropout.__all__]
 ALL = [kind for kind in _PUBLIC if isinstance(kind, type) and issubclass(kind, DropoutNetwork)]

@@ -1,9 +1,13 @@
 """What a test must not leave to the next one."""
 
+import os
 import threading
 from multiprocessing.dummy import DummyProcess
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: before libraries start their threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

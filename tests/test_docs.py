@@ -3,12 +3,13 @@
 import doctest
 import importlib.util
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import sklearn_dropout
-from sklearn_dropout._base import DropoutNetwork
+from sklearn_dropout.estimators.base import DropoutNetwork
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path for path in [*DOCS.glob("*.rst"), *DOCS.glob("guide/*.rst")])
@@ -48,6 +49,7 @@ def test_parameters_and_methods_that_pages_name_exist():
         thing = getattr(sklearn_dropout, name)
         known |= set(getattr(thing, "__dataclass_fields__", {})) | set(dir(thing))
     known |= {"best_score_", "coefs_", "dropout"}  # fitted; an argument of PyTorch's
+    known |= {"cv"}  # a parameter of searches and ensembles
     arriving = {"conv_dropout_rate", "recurrent_dropout_rate", "embedding_dropout_rate"}
     arriving |= {"conv_layer_sizes", "convs_per_block", "kernel_size", "padding", "pool_size"}
     arriving |= {"input_shape", "cell", "bidirectional", "n_tokens", "n_samples"}
@@ -55,6 +57,29 @@ def test_parameters_and_methods_that_pages_name_exist():
         text = re.sub(r"``.*?``|:\w+:`.*?`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         named = set(re.findall(r"(?<!`)`(\w+)`(?!`)", text))
         assert named <= known | arriving, path
+
+
+def test_parameters_in_the_keras_table_exist():
+    table = (DOCS / "guide" / "from_keras.rst").read_text(encoding="utf-8").split("\n\n")[2]
+    column = table.splitlines()[0].index(" =")
+    here = " ".join(row[column:] for row in table.splitlines()[2:])
+    assert "DropoutMLPClassifier" in here
+    estimators = [
+        getattr(sklearn_dropout, f"Dropout{family}{task}")
+        for family in ("MLP", "CNN", "RNN")
+        for task in ("Classifier", "Regressor")
+    ]
+    known = {name for Est in estimators for name in Est._get_param_names()}
+    known |= {"X_val", "y_val", "sample_weight"}
+    named = set(re.findall(r"(\w+)=", here))
+    assert len(named) > 20
+    assert named <= known
+
+
+def test_tests_that_pages_name_exist():
+    for path in PAGES:
+        for name in re.findall(r"[\w/]*test_\w+\.py", path.read_text(encoding="utf-8")):
+            assert (DOCS.parent / "tests" / name.removeprefix("tests/")).is_file(), (path, name)
 
 
 @pytest.fixture
@@ -89,6 +114,19 @@ def test_html_representations_link_to_the_reference(reference, monkeypatch):
         assert f'href="{page}' in estimator._repr_html_()
     written = (DOCS / "_reference.py").read_text(encoding="utf-8")
     assert ":toctree: api" in written
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:::(optuna|mlflow|sktime|pydantic)")  # not ours
+@pytest.mark.parametrize("package", ["optuna", "mlflow", "sktime"])
+def test_code_with_other_packages_runs(package, tmp_path, monkeypatch):
+    """They are not installed for the tests: whoever has them runs what the page shows."""
+    pytest.importorskip(package)
+    page = (DOCS / "guide" / "together.rst").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"::\n\n((?:    .*\n|\n)+)", page)]
+    (code,) = [block for block in blocks if re.search(rf"(import|from) {package}", block)]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, package, "exec"), {})
 
 
 def test_pages_are_in_the_contents():

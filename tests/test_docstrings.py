@@ -115,6 +115,7 @@ def test_every_public_attribute_is_documented_and_there(Est):
     common = {"n_features_in_", "feature_names_in_", "n_outputs_", "n_iter_", "t_", "n_layers_"}
     common |= {"loss_", "best_loss_", "loss_curve_", "validation_scores_", "coefs_", "intercepts_"}
     common |= {"best_validation_score_", "out_activation_", "history_", "net_", "module_"}
+    common |= {"dropout_rates_"}
     assert set(documented) == common | {"classes_" if is_classifier(est) else "noise_std_"}
     for name, (_, text) in documented.items():
         assert hasattr(est, name)

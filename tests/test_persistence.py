@@ -16,7 +16,13 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
+from sklearn_dropout import (
+    DropoutCNNRegressor,
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutRNNClassifier,
+    DropoutSearchCV,
+)
 
 all_estimators = pytest.mark.parametrize("Est", ALL)
 
@@ -56,7 +62,7 @@ def trusted_types(est):
     """What the documentation says is to be trusted: the classes by name, nothing else of ours."""
     network, types = est, []
     if isinstance(est, DropoutSearchCV):
-        types += ["sklearn_dropout._search.DropoutSearchCV", *SCORER_OF_SCIKIT_LEARN]
+        types += ["sklearn_dropout.model_selection.search.DropoutSearchCV", *SCORER_OF_SCIKIT_LEARN]
         network = est.estimator
     if hasattr(network, "steps"):
         network = network[-1]
@@ -64,6 +70,9 @@ def trusted_types(est):
 
 
 WAYS = [through_pickle, through_joblib, through_cloudpickle, through_skops, copy.deepcopy]
+one_of_each_family = pytest.mark.parametrize(
+    "Est", [DropoutMLPClassifier, DropoutCNNRegressor, DropoutRNNClassifier]
+)
 all_ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
@@ -96,7 +105,7 @@ def test_round_trip(Est, way, dtype):
 
 
 @all_ways
-@all_estimators
+@one_of_each_family
 def test_round_trip_between_calls_of_partial_fit(Est, way):
     """Training goes on from where it was saved, masks and optimiser included."""
     X, y = problem(Est)
@@ -110,7 +119,7 @@ def test_round_trip_between_calls_of_partial_fit(Est, way):
 
 
 @all_ways
-@all_estimators
+@one_of_each_family
 def test_round_trip_of_an_unfitted_estimator(Est, way):
     X, y = problem(Est)
     est = small(Est)
@@ -120,7 +129,7 @@ def test_round_trip_of_an_unfitted_estimator(Est, way):
 
 
 @all_ways
-@all_estimators
+@one_of_each_family
 def test_round_trip_of_a_pipeline_and_a_search(Est, way):
     X, y = problem(Est)
     whole = make_pipeline(StandardScaler(), small(Est))
@@ -197,7 +206,7 @@ def values_of(est):
 @all_estimators
 def test_size_is_that_of_the_parameters(Est):
     """Neither training data nor masks nor optimiser state, which would be two copies more."""
-    for units in (6, 300):
+    for units in (6, 100):
         est = small(Est, hidden_layer_sizes=(units,), spatial_dropout_rate=0.2)
         X, y = problem(Est, n=600)
         est.fit(X.astype(np.float32), y, X_val=X, y_val=y)
@@ -242,7 +251,7 @@ print("same bits", len(estimators))
 """
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_another_process_with_another_number_of_threads(n_threads, tmp_path):
     estimators, expected = [], []
     for Est in ALL:

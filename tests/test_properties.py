@@ -6,6 +6,7 @@ argument; then the estimator is as it was.
 """
 
 import faulthandler
+import math
 import re
 import traceback
 import warnings
@@ -21,7 +22,7 @@ from _families import ALL, small
 from scipy import sparse
 from sklearn.base import is_classifier
 
-from sklearn_dropout.nn._activations import ACTIVATIONS
+from sklearn_dropout.nn.activations import ACTIVATIONS
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
@@ -58,13 +59,19 @@ VALUES = {
         "glorot_normal",
         "he_uniform",
         "he_normal",
+        "lecun_uniform",
+        "lecun_normal",
         "normal",
         "uniform",
     ],
     "solver": ["adam", "adamw", "sgd", torch.optim.RMSprop, torch.optim.LBFGS, torch.nn.Linear],
     "alpha": [0.0, 1e-3, 10.0],
     "batch_size": ["auto", 1, 3, 10**9, np.int32(4)],
-    "learning_rate": ["constant", "invscaling", "adaptive"],
+    "learning_rate": ["constant", "invscaling", "adaptive", "cosine", "one_cycle", "linear_warmup"],
+    "dropout_type": ["bernoulli", "gaussian", "concrete", "no such kind"],
+    "dropout_schedule": ["constant", "linear", "early", "flat_cos", math.sqrt, math.exp],
+    "input_noise_std": [0.0, 0.5, 1e3, -1.0],
+    "conv_block_size": [1, 2, 9],
     "learning_rate_init": [1e-3, 0.1, 1e3, 1e30],
     "power_t": [0.0, 0.5, 30.0],
     "max_iter": [1, 2],
@@ -82,9 +89,11 @@ VALUES = {
     "n_iter_no_change": [1, 10, np.inf],
     "scoring": ["accuracy", "r2", "roc_auc", "neg_log_loss", "no such score"],
     "callbacks": [None, [], ()],
+    "engine": ["auto", "compiled", "torch", "no such engine"],
     "device": ["cpu", "auto", torch.device("cpu"), "meta", "no such device", "cuda:77"],
     "class_weight": ["balanced", {0: 2.0, 1: 1.0}, {"a": 1, "b": 2}, {0: -1.0}],
-    "loss": ["squared_error", "absolute_error", "huber", "poisson"],
+    "loss": ["squared_error", "absolute_error", "huber", "poisson", "gaussian", "quantile"],
+    "quantile": [0.1, 0.9, 0.0, "half"],
     "feature_groups": [1, 2, 3, [0, 0, 1], ["a", "b", "a", "b"], np.arange(4)],
     "conv_layer_sizes": [(2,), (2, 3), [], 3],
     "convs_per_block": [1, 2],
@@ -101,6 +110,8 @@ VALUES = {
     "embedding_dim": [1, 4],
     "embedding_dropout_rate": [0.0, 0.5],
     "mask_zero": [True, False],
+    "data_format": ["channels_first", "channels_last"],
+    "mask_value": [0.0, -1.0, np.nan],
 }
 # Those would only print, or run for very long.
 LEFT_ALONE = {"verbose"}

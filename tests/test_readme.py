@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import sklearn_dropout
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -26,22 +24,6 @@ def test_the_first_example_fits_on_a_screen():
     assert len(python_blocks()[0].strip().splitlines()) <= 15
 
 
-def test_parameters_in_the_keras_table_exist():
-    table = README[README.index("| in Keras | here |") :].split("\n\n")[0]
-    here = " ".join(row.split("|")[2] for row in table.splitlines()[2:])
-    assert "Dropout" in here
-    estimators = [
-        getattr(sklearn_dropout, f"Dropout{family}{task}")
-        for family in ("MLP", "CNN", "RNN")
-        for task in ("Classifier", "Regressor")
-    ]
-    known = {name for Est in estimators for name in Est._get_param_names()}
-    known |= {"X_val", "y_val", "sample_weight"}
-    named = set(re.findall(r"(\w+)=", here))
-    assert named
-    assert named <= known
-
-
 def test_extras_in_the_commands_exist():
     extras = set(re.findall(r"\.\[([a-z,]+)\]", README))
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -50,6 +32,6 @@ def test_extras_in_the_commands_exist():
 
 
 def test_the_figure_is_there():
-    figures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    figures = re.findall(r"!\[.*?\]\((?!https)(.*?)\)", README)  # badges are elsewhere
     assert figures
     assert all((ROOT / figure).is_file() for figure in figures)

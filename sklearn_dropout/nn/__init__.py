@@ -1,6 +1,8 @@
-"""Dropout layers and stacked networks, in PyTorch alone."""
+"""Dropout layers, networks and their training, in PyTorch alone."""
 
-from ._layers import (
+from .blocks import DropBlock1d, DropBlock2d, DropBlock3d
+from .concrete import ConcreteDropout
+from .layers import (
     Dropout,
     FeatureGroupDropout,
     SpatialDropout1d,
@@ -8,10 +10,18 @@ from ._layers import (
     SpatialDropout3d,
     VariationalDropout,
 )
+from .noise import AlphaDropout, GaussianDropout, GaussianNoise
 
 __all__ = [
+    "AlphaDropout",
+    "ConcreteDropout",
+    "DropBlock1d",
+    "DropBlock2d",
+    "DropBlock3d",
     "Dropout",
     "FeatureGroupDropout",
+    "GaussianDropout",
+    "GaussianNoise",
     "SpatialDropout1d",
     "SpatialDropout2d",
     "SpatialDropout3d",

@@ -1,0 +1,204 @@
+"""Checks of targets as they were given: what is missing, or is no number and no label."""
+
+from datetime import date, time, timedelta
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import type_of_target, unique_labels
+
+from .validation import as_array, is_time, refuse_times
+
+_LARGEST_LABEL = 2.0**62  # where scikit-learn takes numbers as whole
+_MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be there
+
+
+def check_targets(y, name, numeric):
+    """Refuse targets that no task has: missing values, times, and text where numbers are due.
+
+    Parameters
+    ----------
+    y : targets as the user gave them
+    name : str
+        Of the argument.
+    numeric : bool
+        Whether the targets are to be numbers, those of a regressor.
+    """
+    y = as_array(y, name)
+    if sparse.issparse(y):
+        _check_sparse(y, name, numeric)
+        return
+    if np.ma.isMaskedArray(y) and np.ma.getmaskarray(y).any():
+        _refuse_missing(np.argwhere(np.ma.getmaskarray(y))[0], np.ma.masked, name)
+    values = _values(y)
+    if values.ndim > 2:
+        raise ValueError(
+            f"{name} has shape {values.shape}: give one target for each row, or a table of them."
+        )
+    if values.dtype.kind == "f":
+        _check_floats(values, name)
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has the dtype {values.dtype}.")
+    if values.dtype.kind == "O":
+        _check_objects(values, name)
+    if numeric and values.dtype.kind in "OUS":
+        _check_text(values, name)
+
+
+def check_objects_in_inputs(X):
+    """Refuse times among inputs that are objects, which no conversion would name."""
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 2:
+        for row, values in enumerate(X):
+            for value in values:
+                if isinstance(value, (date, time, timedelta)):
+                    refuse_times("X", f"such as {value!r} in row {row}")
+
+
+def _check_sparse(y, name, numeric):
+    if numeric or y.ndim != 2 or y.shape[1] < 2:
+        which = "for a regressor" if numeric else f"with the shape {y.shape}"
+        raise TypeError(
+            f"{name} is a sparse matrix {which}: pass {name}.toarray()"
+            f"{'' if numeric else '.ravel()'}. Only an indicator matrix of several labels may be "
+            "sparse."
+        )
+
+
+def _values(y):
+    """The targets as an array; of objects, where they may be missing or of several types."""
+    dtype = getattr(y, "dtype", None)
+    try:
+        if isinstance(dtype, np.dtype) and not hasattr(y, "iloc"):
+            return np.asarray(y)
+        # Lists become text where a single value is.
+        return np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else np.asarray(y)
+    except (TypeError, ValueError):  # ragged, which scikit-learn refuses
+        return np.zeros(0)
+
+
+def _check_floats(values, name):
+    """Refuse NaN and infinity."""
+    if np.isfinite(values).all():
+        return
+    if np.isnan(values).any():
+        _refuse_missing(np.argwhere(np.isnan(values))[0], np.nan, name)
+    row = int(np.argwhere(np.isinf(values))[0][0])
+    raise ValueError(f"Input {name} contains infinity, in row {row}. Leave such rows out.")
+
+
+def _check_objects(values, name):
+    """Refuse missing values and times among objects."""
+    flat = values.ravel().tolist()
+    plain = (bool, int, str, np.integer, np.bool_)
+    if all(issubclass(kind, plain) for kind in set(map(type, flat))):
+        return
+    width = max(1, len(flat) // max(1, len(values)))
+    for index, value in enumerate(flat):
+        if isinstance(value, plain) or (isinstance(value, float) and value == value):
+            continue
+        if isinstance(value, (list, tuple, set, frozenset, dict, np.ndarray)):
+            raise ValueError(
+                f"{name} has {value!r} in row {index // width}, where one target is due, or rows "
+                "of one length. For several labels pass an indicator matrix, such as "
+                "sklearn.preprocessing.MultiLabelBinarizer makes."
+            )
+        if _is_missing(value):
+            _refuse_missing((index // width,), value, name)
+        if isinstance(value, (date, time, timedelta)) or is_time(type(value).__name__):
+            refuse_times(name, f"such as {value!r} in row {index // width}")
+
+
+def _is_missing(value):
+    if value is None or type(value).__name__ in _MISSING_TYPES:
+        return True
+    if isinstance(value, (float, np.floating)):
+        return bool(np.isnan(value))
+    return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
+
+
+def _refuse_missing(index, value, name):
+    raise ValueError(
+        f"Input {name} contains NaN, None or NA: the first is {value!s} in row {int(index[0])}. "
+        "Leave such rows out, or fill the values in."
+    )
+
+
+def _check_text(values, name):
+    """Refuse text that is no number."""
+    for index, value in np.ndenumerate(values):
+        if isinstance(value, (str, bytes)):
+            try:
+                float(value)
+            except ValueError:
+                raise ValueError(
+                    f"{name} has text, {str(value)!r} in row {index[0]}, where a regressor needs "
+                    "numbers. Use a classifier if these are classes."
+                ) from None
+
+
+@np.errstate(invalid="ignore")  # where scikit-learn looks whether huge numbers are whole
+def check_labels(y, name="y"):
+    """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
+    try:
+        kind = type_of_target(y, input_name=name)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} has labels of several types ({error}). Use numbers or strings."
+        ) from error
+    if kind == "multilabel-indicator":
+        return _check_indicators(y, name)
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            f"{name} has shape {np.shape(y)} with more than two values: several outputs with "
+            "several classes each are not supported. Use one estimator for each output "
+            "(sklearn.multioutput.MultiOutputClassifier)."
+        )
+    if kind.startswith("continuous"):
+        values = np.asarray(y, dtype=np.float64)
+        whole = (values == np.floor(values)) & (np.abs(values) < _LARGEST_LABEL)
+        value = values[~whole].flat[0]
+        remedy = "make classes of them (numpy.digitize)"
+        if values.ndim == 2:
+            remedy = "round them to an indicator matrix of zeros and ones"
+        raise ValueError(
+            f"Unknown label type: {kind}. {name} has numbers that are not whole, or are too large, "
+            f"such as {float(value)!r}: a classifier needs classes. Use a regressor, or {remedy}."
+        )
+    if kind == "unknown":
+        raise ValueError(
+            f"Unknown label type: {kind}. {name} has elements that are no labels. Use numbers or "
+            "strings, one for each row, or an indicator matrix."
+        )
+    return column_or_1d(y, warn=True)
+
+
+def _check_indicators(y, name):
+    """An indicator matrix as an ndarray of zeros and ones."""
+    y = y.toarray() if sparse.issparse(y) else np.asarray(y)
+    values = np.unique(y)
+    if not np.isin(values, (0, 1)).all():
+        largest = values[-1].item()
+        raise ValueError(
+            f"{name} has shape {y.shape} and the values {values.tolist()}: an indicator matrix "
+            f"has 1 where a row has a label and 0 elsewhere. Pass ({name} == {largest!r}), if "
+            f"{largest!r} says that it has."
+        )
+    return y
+
+
+def check_classes(classes):
+    """The argument `classes` of `partial_fit`: its different labels, sorted."""
+    classes = as_array(classes, "classes")
+    try:
+        if np.ndim(classes) != 1:
+            raise ValueError(f"it has {np.ndim(classes)} dimensions")
+        check_targets(classes, "classes", numeric=False)
+        found = unique_labels(classes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"classes={classes!r} must be a flat list or array of all labels, whole numbers or "
+            f"strings: {error}"
+        ) from error
+    if len(found) < 2:
+        raise ValueError(f"classes={classes!r} has one class only: at least 2 are needed.")
+    return found

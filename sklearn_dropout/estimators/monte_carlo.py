@@ -1,0 +1,168 @@
+"""Predictions with dropout on, for all families and both tasks."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from ..checks.random_state import seed_from
+from ..dropout.streams import Streams
+from ..nn.settings import in_threads
+from ..nn.tensors import rows_as_tensor
+
+# Values of the widest layer that are computed at once; rows that share them.
+_CHUNK_VALUES = 1 << 20
+_CHUNK_ROWS = 128
+
+
+class MonteCarlo:
+    """Monte Carlo dropout: what is common to all estimators.
+
+    A pass is one thinned network, a draw from the approximate posterior over networks [1]_: one
+    mask for all rows. So the samples of a row do not depend on the rows beside it, and those of
+    one pass belong to one function.
+
+    A family implements
+
+    - ``_draw_masks(n_samples, streams)``: masks of the next passes, in a form of its own. They
+      come from the same streams and uses as in training, with batches of one row.
+    - ``_sample_outputs(X, masks)``: outputs before the output function, as a tensor of shape
+      (n_samples, n_rows, n_outputs), for a dense tensor of rows `X` in the precision to compute in.
+      It bounds what it holds of the layers before them itself.
+
+    and a task
+
+    - ``_answers(z)``: samples of what is predicted, from such outputs, and ``_n_answers()``, how
+      many there are for each row.
+    - ``_uncertainty(X, n_samples, streams)``: an `Uncertainty`.
+
+    References
+    ----------
+    .. [1] Gal, Y., Ghahramani, Z. (2016). "Dropout as a Bayesian approximation: Representing
+       model uncertainty in deep learning." ICML.
+    """
+
+    def sample_predictions(self, X, n_samples=100, random_state=None):
+        """Predictions with dropout on: samples from the predictive distribution of the network.
+
+        In each pass one thinned network answers for all rows [1]_, so a pass is one draw of a
+        function, and a row's samples do not depend on the rows beside it. Only dropout switches
+        on. Where all rates are 0, every sample is what is predicted without.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_rows, n_features)
+            Inputs.
+        n_samples : int, default=100
+            Passes; the error of a mean over them falls with their square root.
+        random_state : int, RandomState instance or None, default=None
+            Determines the masks; ``None`` for new ones in each call.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_samples, n_rows, n_outputs or n_classes)
+            Targets in the units of `y`, without the noise of a single target, or probabilities in
+            the order of `classes_`; float32 for float32 `X`, else float64.
+
+        References
+        ----------
+        .. [1] Gal, Y., Ghahramani, Z. (2016). "Dropout as a Bayesian approximation: Representing
+           model uncertainty in deep learning." ICML, section 4.
+        """
+        X, streams = self._check_sampling(X, n_samples, random_state)
+        samples = np.empty((n_samples, X.shape[0], self._n_answers()), dtype=X.dtype)
+
+        def keep(passes, rows, block):
+            samples[passes, rows] = block
+
+        self._sample(X, n_samples, streams, keep)
+        return samples
+
+    def predict_uncertainty(self, X, n_samples=100, random_state=None):
+        """Predict, and tell how uncertain that is and why, from passes with dropout on.
+
+        Needs memory for a block of the samples only, however many there are.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_rows, n_features)
+            Inputs.
+        n_samples : int, default=100
+            Passes, as in `sample_predictions`.
+        random_state : int, RandomState instance or None, default=None
+            Determines the masks; ``None`` for new ones in each call.
+
+        Returns
+        -------
+        uncertainty : Uncertainty
+            With `mean`, `total`, `aleatoric` and `epistemic`: of regressors, means and standard
+            deviations in the units of `y`; of classifiers, mean probabilities, predictive
+            entropy, expected entropy and mutual information, in nats (for multilabel targets, of
+            each label). See :class:`~sklearn_dropout.Uncertainty`.
+        """
+        X, streams = self._check_sampling(X, n_samples, random_state)
+        return self._uncertainty(X, n_samples, streams)
+
+    def _check_sampling(self, X, n_samples, random_state):
+        """Arguments of the calls that sample: `X` as a table, and the streams of the masks."""
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        try:
+            seed = seed_from(random_state)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"random_state={random_state!r} must be an int >= 0, a numpy.random.RandomState or "
+                "None."
+            ) from error
+        return self._validate(X, reset=False), Streams(seed)
+
+    def _reduce(self, X, n_samples, streams, moments, answers=None):
+        """Add all samples to `moments`, which has ``add(rows, samples)``."""
+
+        def add(_, rows, block):
+            moments.add(rows, block)
+
+        self._sample(X, n_samples, streams, add, answers)
+        return moments
+
+    def _sample(self, X, n_samples, streams, take, answers=None):
+        """Compute samples in blocks, those of different rows in threads.
+
+        Blocks of passes come one after the other, each with its masks; so what is computed does
+        not depend on the number of threads.
+
+        Parameters
+        ----------
+        X : float32 or float64 ndarray or CSR matrix of shape (n_rows, n_features)
+        n_samples : int
+        streams : Streams
+        take : callable (passes, rows, samples)
+            Told the place of each block, as slices, and its samples.
+        answers : callable (z) -> tensor of samples, default=None
+            From outputs before the output function; ``None`` is `_answers`.
+        """
+        answers = answers or self._answers
+        n_rows = X.shape[0]
+        per_chunk = max(1, _CHUNK_VALUES // self._n_network_outputs())
+        row_step = min(n_rows, _CHUNK_ROWS, per_chunk)
+        pass_step = per_chunk // row_step
+        for start in range(0, n_samples, pass_step):
+            passes = slice(start, min(start + pass_step, n_samples))
+            masks = self._draw_masks(passes.stop - start, streams)
+
+            def compute(first, passes=passes, masks=masks):
+                rows = slice(first, min(first + row_step, n_rows))
+                with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+                    z = self._sample_outputs(rows_as_tensor(X, rows.start, rows.stop), masks)
+                    take(passes, rows, answers(z).numpy())
+
+            in_threads(compute, range(0, n_rows, row_step))
+
+
+def check_n_samples(n_samples):
+    """Refuse what is not a number of passes."""
+    if not isinstance(n_samples, Integral) or isinstance(n_samples, bool):
+        raise TypeError(f"n_samples={n_samples!r} must be an int: the number of passes.")
+    if n_samples < 1:
+        raise ValueError(f"n_samples={n_samples!r} must be at least 1: the number of passes.")

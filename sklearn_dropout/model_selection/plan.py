@@ -1,0 +1,262 @@
+"""The plan of a search: its candidates, what they share, and the pieces of work for workers."""
+
+import numbers
+from dataclasses import dataclass
+from itertools import zip_longest
+from threading import Lock
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+
+from ..checks.random_state import seed_from
+from ..estimators.nesting import find_network, shallow_copy
+from ..fit.preparation import prepare, prepare_same_rows
+
+# Pieces for each worker, so that none has to wait for long until the last is done.
+_PIECES_PER_WORKER = 8
+_PLAIN = (str, int, float, type(None))
+
+# Parameters of a network in which fits of the same data may differ once one has been prepared.
+NUMBERS = frozenset(
+    {
+        "alpha",
+        "dropout_rate",
+        "dropout_type",
+        "input_dropout_rate",
+        "input_noise_std",
+        "learning_rate_init",
+        "max_norm",
+        "random_state",
+        "spatial_dropout_rate",
+        "weight_init",
+    }
+)
+
+
+@dataclass
+class Candidate:
+    """A point of the grid.
+
+    Attributes
+    ----------
+    model : estimator
+        With its parameters; cloned before it is fitted.
+    params : dict
+    network : DropoutNetwork or None
+        That the model ends with.
+    prefix : str
+        Of the network's parameters in the model.
+    key_around, key : hashable
+        What is the same for equal parameters around the network (empty where there is nothing
+        around it), and for those of its own that are not among `NUMBERS`.
+    dropout : DropoutSettings
+        Once the network's parameters have been found in order.
+    """
+
+    model: object
+    params: dict
+    dropout: object = None
+
+    def __post_init__(self):
+        self.network, self.prefix = find_network(self.model)
+        inner, around = split_params(self.params, self.prefix)
+        self.key_around = _key(around) if self.prefix else ()
+        self.key = _key({k: value for k, value in inner.items() if k not in NUMBERS})
+
+    def new_network(self):
+        """A network with the candidate's parameters, to be fitted."""
+        network = self.network
+        if isinstance(network.random_state, np.random.RandomState) or network.callbacks:
+            return clone(network)
+        return shallow_copy(network)  # nothing in it changes in a fit
+
+    def check(self):
+        """Check the network's parameters, once."""
+        if self.dropout is None:
+            self.network._check_params()
+            self.dropout = self.network._asked_dropout()
+
+    def n_epochs(self):
+        """Epochs that it trains at the most; 1 for what is not of this package."""
+        epochs = getattr(self.network, "max_iter", 1)
+        return epochs if isinstance(epochs, numbers.Integral) else 1
+
+    def compiled(self):
+        """Whether it trains in compiled code, beside which other threads of Python can work."""
+        try:
+            return self.network is not None and self.network._compiled()
+        except (TypeError, ValueError):  # of bad parameters, said when the fit is prepared
+            return False
+
+
+class Fold:
+    """Rows of a fold, and what candidates that differ in their network only share there.
+
+    Several threads may work on a fold. A copy in another process begins with nothing.
+
+    Parameters
+    ----------
+    train, test : int ndarrays
+
+    Attributes
+    ----------
+    model : estimator, or None where nothing has been fitted yet
+        Everything before the network fitted.
+    call : FitCall
+        What the network was given to fit.
+    checked : CheckedData or None
+        The data of that call as the first network has checked them.
+    fits : dict of Fit
+        Of that call, one for each kind of network.
+    inputs : dict
+        What networks are scored on, by the name of the score and what the data depend on.
+    n_pieces : int
+        Of work that are still to be done.
+    """
+
+    def __init__(self, train, test):
+        self.train, self.test = train, test
+        self.n_pieces = 0
+        self._forget()
+
+    def _forget(self):
+        self.lock = Lock()
+        self.model = self.call = self.checked = None
+        self.fits, self.inputs = {}, {}
+
+    def prepare(self, candidate, network):
+        """Prepare the fit of a candidate's network, like one of its kind if there has been one.
+
+        Parameters
+        ----------
+        candidate : Candidate
+        network : DropoutNetwork
+            From its `new_network`; what is learned from the data is set on it.
+        """
+        candidate.check()
+        like = self.fits.get(candidate.key)
+        if like is None:
+            fit = prepare(network, self.call, self.checked)
+            self.checked = fit.checked
+            like = self.fits[candidate.key] = shallow_copy(fit)
+            like.estimator = like.learner = None
+            return fit
+        seed = seed_from(network.random_state)
+        held_out = like.valid is not None and self.call.validation[0] is None
+        if held_out and seed != like.seed:  # then other rows are held out
+            vars(network)["random_state"] = seed
+            return prepare(network, self.call, self.checked)
+        return prepare_same_rows(like, network, candidate.dropout, seed)
+
+    def done(self):
+        """A piece is done: after the last, let go of the data."""
+        with self.lock:
+            self.n_pieces -= 1
+            if self.n_pieces == 0:
+                self._forget()
+
+    def __reduce__(self):
+        return Fold, (self.train, self.test)
+
+
+@dataclass
+class Piece:
+    """Candidates on one fold that one worker fits one after the other.
+
+    Attributes
+    ----------
+    fold : Fold
+    fits : list of pairs (index, Candidate)
+        With the index of each in the results.
+    """
+
+    fold: Fold
+    fits: list
+
+    @property
+    def n_epochs(self):
+        """Epochs of all its networks at the most."""
+        return sum(candidate.n_epochs() for _, candidate in self.fits)
+
+
+def split_params(params, prefix):
+    """Parameters of the network that a model ends with, and those of the rest."""
+    inner = {}
+    around = {}
+    for name, value in params.items():
+        last = name.removeprefix(prefix)
+        belongs = name.startswith(prefix) and "__" not in last
+        (inner if belongs else around)[last if belongs else name] = value
+    return inner, around
+
+
+def _key(params):
+    """Something that is equal for equal parameters, and may differ where that is hard to tell."""
+    if all(type(value) in _PLAIN for value in params.values()):
+        return tuple((name, type(value).__name__, params[name]) for name, value in params.items())
+    try:
+        return joblib.hash(params)
+    except Exception:  # functions that cannot be pickled
+        return tuple((name, id(value)) for name, value in sorted(params.items()))
+
+
+def make_pieces(candidates, splits, n_workers, in_threads):
+    """Cut a search into pieces of work.
+
+    Threads share what is fitted on a fold, so their pieces are small. Other workers each fit the
+    preprocessing of a piece anew: there a piece has all candidates of a fold, if there are folds
+    enough for everyone.
+
+    Parameters
+    ----------
+    candidates : list of pairs (row, Candidate)
+        With the row of each in ``cv_results_``.
+    splits : list of pairs (train, test)
+    n_workers : int
+    in_threads : bool
+
+    Returns
+    -------
+    pieces : list of Piece
+        In the order in which to begin them. The index of a fit in the results is
+        ``row * len(splits) + fold``.
+    """
+    groups = {}
+    for fold, split in enumerate(splits):
+        for row, candidate in candidates:
+            key = candidate.key_around if candidate.network is not None else row
+            key = fold, candidate.network is None, key
+            if key not in groups:
+                groups[key] = Piece(Fold(*split), [])
+            groups[key].fits.append((row * len(splits) + fold, candidate))
+    size = -(-len(candidates) * len(splits) // (n_workers * _PIECES_PER_WORKER))
+    cut = [
+        _cut(g, _size_of_pieces(g, size, len(groups), n_workers, in_threads))
+        for g in groups.values()
+    ]
+    # Workers begin with folds of their own, and few folds are begun before others are done.
+    return [
+        piece
+        for start in range(0, len(cut), n_workers)
+        for pieces in zip_longest(*cut[start : start + n_workers])
+        for piece in pieces
+        if piece is not None
+    ]
+
+
+def _size_of_pieces(group, size, n_groups, n_workers, in_threads):
+    """How many fits of a group go into a piece."""
+    if n_workers == 1:
+        return len(group.fits)
+    if in_threads or not group.fits[0][1].prefix:
+        return size
+    return -(-len(group.fits) * n_groups // max(n_groups, n_workers))
+
+
+def _cut(group, size):
+    """Pieces of at most `size` fits."""
+    fits = group.fits
+    pieces = [Piece(group.fold, fits[i : i + size]) for i in range(0, len(fits), size)]
+    group.fold.n_pieces = len(pieces)
+    return pieces

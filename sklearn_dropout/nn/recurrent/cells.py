@@ -1,0 +1,307 @@
+"""Recurrent cells: one step forward, and the gradient through all steps, written out.
+
+All gates of a step come from one product: what enters a cell, a column of ones for the biases,
+and the hidden state before it stand side by side in a row ``[x_t, 1, m * h_{t-1}]`` that meets
+one matrix. So a step costs one product, and the gradient of inputs' weights, biases and recurrent
+weights is one product over all steps.
+
+The gradient of a step is linear in what comes from the step after it. The factors of that linear
+map need the forward pass only; they are computed for many steps at once, and what is left for the
+loop is a handful of products of small arrays.
+
+Arrays have the shape (n_steps, n_directions, n_rows, n_units); `m` is the mask of recurrent
+dropout, Gal & Ghahramani 2016, eq. 7: one for all gates, on the hidden state as it enters the
+gates. The state itself is carried over as it is.
+
+References
+----------
+Hochreiter, S., Schmidhuber, J. (1997). "Long short-term memory." Neural Computation 9.
+Cho, K. et al. (2014). "Learning phrase representations using RNN encoder-decoder." EMNLP; here in
+the form of PyTorch and cuDNN, where the reset gate acts after the product.
+Gal, Y., Ghahramani, Z. (2016). "A theoretically grounded application of dropout in recurrent
+neural networks." NIPS, section 4.1.
+"""
+
+import torch
+
+from ..activations import ACTIVATIONS
+
+
+def _one_minus_square(x, out):
+    """1 - x ** 2, the derivative of tanh by its value."""
+    return torch.mul(x, x, out=out).neg_().add_(1)
+
+
+def _logistic_slope(x, out):
+    """Derivative of the logistic function by its value: x - x ** 2."""
+    return torch.addcmul(x, x, x, value=-1, out=out)
+
+
+def _lstm_blocks(n_units):
+    """Places of o here and in PyTorch, and of i, f, g: PyTorch has o last."""
+    n = n_units
+    return (slice(n), slice(3 * n, None)), (slice(n, None), slice(3 * n))
+
+
+class LSTM:
+    """``c = f * c + i * g``, ``h = o * tanh(c)``; the sums are in the order o, i, f, g.
+
+    PyTorch has i, f, g, o. With o first, the logistic gates are neighbours, and so are those that
+    the cell's state acts on.
+    """
+
+    n_gates = n_blocks = n_bias_blocks = 4
+    two_biases = False
+
+    def __init__(self, activation=None):
+        pass
+
+    @staticmethod
+    def pack(weight_ih, weight_hh, bias, out):
+        """Write one direction's weights into a matrix (n_in + 1 + n_units, n_blocks * n_units)."""
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        for ours, theirs in _lstm_blocks(n):
+            out[:n_in, ours] = weight_ih[theirs].t()
+            out[n_in, ours] = bias[theirs]
+            out[n_in + 1 :, ours] = weight_hh[theirs].t()
+
+    @staticmethod
+    def unpack(gradient, weight_ih, weight_hh, bias):
+        """Split the gradient of a packed matrix."""
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        for ours, theirs in _lstm_blocks(n):
+            weight_ih[theirs] = gradient[:n_in, ours].t()
+            bias[theirs] = gradient[n_in, ours]
+            weight_hh[theirs] = gradient[n_in + 1 :, ours].t()
+
+    @staticmethod
+    def prepare(tape):
+        """Make the tape's memory of this cell, and its views."""
+        n = tape.n_units
+        tape.cells, tape.tanh_cells = tape.states(), tape.per_step()
+        tape.forget = tape.per_step() if tape.keep else None
+        sums = tape.sums
+        views = [sums[..., : 3 * n], sums[..., 3 * n :]]
+        views += [sums[..., k * n : (k + 1) * n] for k in range(3)]
+        views += [tape.cells[:-1], tape.cells[1:], tape.tanh_cells]
+        tape.forward_views = list(zip(*(view.unbind(0) for view in views)))
+        if tape.keep:
+            by_block = sums.unflatten(-1, (4, n))
+            views = [by_block[..., 0, :], by_block[..., 1:, :], tape.forget, tape.tanh_cells]
+            tape.backward_views = list(zip(*(view.unbind(0) for view in views)))
+
+    @staticmethod
+    def forward(tape, weight, masks, n_steps):
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
+        for t in range(n_steps):
+            logistic, g, o, i, f, before, cell, tanh_cell = tape.forward_views[t]
+            torch.bmm(tape.rows[t], weight, out=tape.sum_rows[t])
+            torch.sigmoid(logistic, out=logistic)
+            torch.tanh(g, out=g)
+            torch.mul(f, before, out=cell).addcmul_(i, g)
+            torch.tanh(cell, out=tanh_cell)
+            torch.mul(o, tanh_cell, out=tape.hidden_rows[t + 1])
+            if masks is not None:
+                tape.enter(t + 1, masks)
+
+    @staticmethod
+    def _factors(tape, start, stop):
+        """Turn activations into what derivatives of h (o) and of c (i, f, g) are multiplied by."""
+        n = tape.n_units
+        sums, tanh_cell = tape.sums[start:stop], tape.tanh_cells[start:stop]
+        o, i, f, g = sums.split(n, -1)
+        tape.forget[start:stop].copy_(f)
+        slopes = _logistic_slope(sums[..., : 3 * n], None)
+        slope_o, slope_i, slope_f = slopes.split(n, -1)
+        slope_o.mul_(tanh_cell)
+        slope_i.mul_(g)
+        slope_f.mul_(tape.cells[start:stop])
+        _one_minus_square(g, g).mul_(i)
+        _one_minus_square(tanh_cell, tanh_cell).mul_(o)
+        sums[..., : 3 * n] = slopes
+
+    @classmethod
+    def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        d = torch.zeros_like(tape.hidden_rows[0])
+        d_cell = torch.zeros_like(d)
+        d_cell_of_block = d_cell.unsqueeze(-2)
+        for start, stop in tape.chunks(n_steps):
+            cls._factors(tape, start, stop)
+            for t in range(stop - 1, start - 1, -1):
+                if d_hidden[t] is not None:
+                    d.add_(d_hidden[t])
+                o, others, forget, of_cell = tape.backward_views[t]
+                d_cell.addcmul_(d, of_cell)
+                torch.mul(d, o, out=o)
+                torch.mul(d_cell_of_block, others, out=others)
+                if t == 0:  # nothing came before
+                    return
+                d_cell.mul_(forget)
+                torch.bmm(tape.sum_rows[t], weight_hh, out=d)
+                if masks is not None:
+                    d.mul_(masks[t])
+
+
+class GRU:
+    """``n = tanh(a + r * b)``, ``h = n + z * (h - n)``; the sums are r, z, a and b.
+
+    `a` is what the new gate has from the inputs and `b` what it has from the hidden state; each
+    has a bias of its own. The biases are those of PyTorch, of the input side and then of the
+    hidden side.
+    """
+
+    n_gates, n_blocks, n_bias_blocks = 3, 4, 6
+    two_biases = True
+
+    def __init__(self, activation=None):
+        pass
+
+    @staticmethod
+    def pack(weight_ih, weight_hh, bias, out):
+        """Write one direction's weights into a matrix (n_in + 1 + n_units, n_blocks * n_units)."""
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        out[:n_in, : 3 * n] = weight_ih.t()
+        out[:n_in, 3 * n :] = 0
+        out[n_in, : 3 * n] = bias[: 3 * n]
+        out[n_in, : 2 * n] += bias[3 * n : 5 * n]
+        out[n_in, 3 * n :] = bias[5 * n :]
+        hidden = out[n_in + 1 :]
+        hidden[:, : 2 * n] = weight_hh[: 2 * n].t()
+        hidden[:, 2 * n : 3 * n] = 0
+        hidden[:, 3 * n :] = weight_hh[2 * n :].t()
+
+    @staticmethod
+    def unpack(gradient, weight_ih, weight_hh, bias):
+        """Split the gradient of a packed matrix."""
+        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
+        weight_ih.copy_(gradient[:n_in, : 3 * n].t())
+        bias[: 3 * n] = gradient[n_in, : 3 * n]
+        bias[3 * n : 5 * n] = gradient[n_in, : 2 * n]
+        bias[5 * n :] = gradient[n_in, 3 * n :]
+        hidden = gradient[n_in + 1 :]
+        weight_hh[: 2 * n] = hidden[:, : 2 * n].t()
+        weight_hh[2 * n :] = hidden[:, 3 * n :].t()
+
+    @staticmethod
+    def prepare(tape):
+        """Make the tape's memory of this cell, and its views."""
+        n = tape.n_units
+        tape.update = tape.per_step() if tape.keep else None
+        sums = tape.sums
+        views = [sums[..., : 2 * n], *(sums[..., k * n : (k + 1) * n] for k in range(4))]
+        tape.forward_views = list(zip(*(view.unbind(0) for view in views)))
+        if tape.keep:
+            views = [sums.unflatten(-1, (4, n)), tape.update]
+            tape.backward_views = list(zip(*(view.unbind(0) for view in views)))
+
+    @staticmethod
+    def forward(tape, weight, masks, n_steps):
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
+        for t in range(n_steps):
+            gates, r, z, new, from_hidden = tape.forward_views[t]
+            torch.bmm(tape.rows[t], weight, out=tape.sum_rows[t])
+            torch.sigmoid(gates, out=gates)
+            new.addcmul_(r, from_hidden)
+            torch.tanh(new, out=new)
+            before, hidden = tape.hidden_rows[t], tape.hidden_rows[t + 1]
+            torch.sub(before, new, out=hidden).mul_(z).add_(new)
+            if masks is not None:
+                tape.enter(t + 1, masks)
+
+    @staticmethod
+    def _factors(tape, start, stop):
+        """Turn activations into what the derivative of h is multiplied by."""
+        r, z, new, from_hidden = tape.sums[start:stop].split(tape.n_units, -1)
+        before = tape.hidden[start:stop]
+        tape.update[start:stop].copy_(z)
+        of_z = torch.sub(before, new).mul_(_logistic_slope(z, None))
+        _one_minus_square(new, new)
+        new.addcmul_(new, z, value=-1)  # (1 - z) (1 - n ** 2)
+        z.copy_(of_z)
+        of_r = _logistic_slope(r, None).mul_(from_hidden).mul_(new)
+        torch.mul(new, r, out=from_hidden)
+        r.copy_(of_r)
+
+    @classmethod
+    def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        d = torch.zeros_like(tape.hidden_rows[0])
+        d_of_block, through_gates = d.unsqueeze(-2), torch.empty_like(d)
+        for start, stop in tape.chunks(n_steps):
+            cls._factors(tape, start, stop)
+            for t in range(stop - 1, start - 1, -1):
+                if d_hidden[t] is not None:
+                    d.add_(d_hidden[t])
+                blocks, update = tape.backward_views[t]
+                torch.mul(d_of_block, blocks, out=blocks)
+                if t == 0:  # nothing came before
+                    return
+                torch.bmm(tape.sum_rows[t], weight_hh, out=through_gates)
+                d.mul_(update)
+                if masks is None:
+                    d.add_(through_gates)
+                else:
+                    d.addcmul_(through_gates, masks[t])
+
+
+class SimpleRNN:
+    """``h = activation(a)``.
+
+    Parameters
+    ----------
+    activation : str, default="tanh"
+        A key of ``ACTIVATIONS``.
+    """
+
+    n_gates = n_blocks = n_bias_blocks = 1
+    two_biases = False
+
+    def __init__(self, activation="tanh"):
+        self.activation = ACTIVATIONS[activation]
+
+    @staticmethod
+    def pack(weight_ih, weight_hh, bias, out):
+        """Write one direction's weights into a matrix (n_in + 1 + n_units, n_blocks * n_units)."""
+        n_in = weight_ih.shape[1]
+        out[:n_in], out[n_in], out[n_in + 1 :] = weight_ih.t(), bias, weight_hh.t()
+
+    @staticmethod
+    def unpack(gradient, weight_ih, weight_hh, bias):
+        """Split the gradient of a packed matrix."""
+        n_in = weight_ih.shape[1]
+        weight_ih.copy_(gradient[:n_in].t())
+        bias.copy_(gradient[n_in])
+        weight_hh.copy_(gradient[n_in + 1 :].t())
+
+    @staticmethod
+    def prepare(tape):
+        """Nothing beyond sums and hidden states."""
+
+    def forward(self, tape, weight, masks, n_steps):
+        """Run all steps, from `tape.inputs` to `tape.hidden`."""
+        for t in range(n_steps):
+            sums = tape.sum_rows[t]
+            torch.bmm(tape.rows[t], weight, out=sums)
+            self.activation.forward(sums, tape.hidden_rows[t + 1])
+            if masks is not None:
+                tape.enter(t + 1, masks)
+
+    def backward(self, tape, weight_hh, masks, d_hidden, n_steps):
+        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        d = torch.zeros_like(tape.hidden_rows[0])
+        from_output = self.activation.from_output
+        for t in range(n_steps - 1, -1, -1):
+            if d_hidden[t] is not None:
+                d.add_(d_hidden[t])
+            sums = tape.sum_rows[t]
+            self.activation.backward(d, tape.hidden_rows[t + 1] if from_output else sums)
+            sums.copy_(d)
+            if t == 0:  # nothing came before
+                return
+            torch.bmm(sums, weight_hh, out=d)
+            if masks is not None:
+                d.mul_(masks[t])
+
+
+CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}

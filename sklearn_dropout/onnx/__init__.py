@@ -1,0 +1,8 @@
+"""Pipelines that end in a network, as ONNX graphs.
+
+Stands on `estimators` and `nn`; needs the packages of the extra ``onnx``.
+"""
+
+from .converters import register
+
+__all__ = ["register"]

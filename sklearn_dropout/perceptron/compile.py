@@ -1,0 +1,173 @@
+"""How the functions of this package are compiled."""
+
+import functools
+import hashlib
+import inspect
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numba
+import numpy as np
+from numba.core import event, types
+from numba.core.targetconfig import ConfigStack
+from numba.extending import lower_builtin, type_callable
+
+# Not all of `fastmath`: that assumes that there is no NaN, and a divergence would go unseen.
+_OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
+_NEWS = "sklearn_dropout: compiling the training loop, once for this {} ...\n"
+_PATIENCE = 1.0  # seconds
+
+
+def inner(returns):
+    """Decorate a function that only compiled functions call.
+
+    It becomes part of their machine code. As a Numba dispatcher of its own it would be translated
+    to the end once more at each level of calls, with all that it calls: half of the whole time.
+
+    Parameters
+    ----------
+    returns : Numba type or callable (*argument types) -> Numba type
+    """
+
+    def decorate(function):
+        if numba.config.DISABLE_JIT:
+            return function
+
+        @type_callable(function)
+        def typing(context):
+            def type_of_call(*args):
+                return returns if isinstance(returns, types.Type) else returns(*args)
+
+            type_of_call.__signature__ = inspect.signature(function)
+            return type_of_call
+
+        @lower_builtin(function, types.VarArg(types.Any))
+        def lowering(context, builder, signature, args):
+            chosen = getattr(function, "implementations", {}).get(signature.args[0], function)
+            flags = ConfigStack.top_or_none().copy()  # of the caller
+            part = context.compile_subroutine(builder, chosen, signature, flags=flags)
+            return context.call_internal(builder, part.fndesc, signature, args)
+
+        return function
+
+    return decorate
+
+
+def python_where_not_compiled(function):
+    """Replace an intrinsic by a Python function where Numba is told not to compile."""
+    return lambda compiled: function if numba.config.DISABLE_JIT else compiled
+
+
+def first_type(*args):
+    """The type of the first argument."""
+    return args[0]
+
+
+_compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child has none of the threads that might have held it.
+    os.register_at_fork(after_in_child=_compiling._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+def _sources():
+    """A short digest of the source of this package.
+
+    Numba's cache knows when the file of a function has changed, not when one that it calls has.
+    """
+    digest = hashlib.sha1(usedforsecurity=False)
+    try:
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+    except OSError:
+        pass
+    return digest.hexdigest()[:12]
+
+
+class _Announcement(event.Listener):
+    """Says in one line that the loop is being compiled, where that takes a while.
+
+    Numba tells of compilations only, not of machine code that it finds on disk.
+    """
+
+    def __init__(self, text):
+        self._text = text
+        self._timer = None
+
+    def on_start(self, event):
+        """See `numba.core.event.Listener`."""
+        if self._timer is None:
+            self._timer = threading.Timer(_PATIENCE, sys.stderr.write, [self._text])
+            self._timer.daemon = True
+            self._timer.start()
+
+    def on_end(self, event):
+        """See `numba.core.event.Listener`."""
+
+    def close(self):
+        """Say nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Entry:
+    """A compiled function that Python calls.
+
+    Its machine code is kept on disk, where there is a folder for it, and compiled or loaded when
+    it is first called, once for each precision.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the same types each time, but for the precision of its argument ``params``.
+    """
+
+    def __init__(self, function):
+        names = function.__code__.co_varnames
+        self._precision = names.index("params")
+        self._ready = set()
+        function.__qualname__ = f"{function.__name__}_{_sources()}"
+        try:
+            self._news = _NEWS.format("installation")
+            self.dispatcher = numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+        except RuntimeError:  # neither the package's folder nor the user's can be written
+            self._news = _NEWS.format("process")
+            self.dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+    def __call__(self, *args):
+        """Compile for the precision of the arguments if need be, and run."""
+        if args[self._precision].dtype not in self._ready:
+            self._compile(args)
+        return self.dispatcher(*args)
+
+    def _compile(self, args):
+        types = tuple(numba.typeof(arg) for arg in args)
+        announcement = _Announcement(self._news)
+        with _compiling:
+            try:
+                with event.install_listener("numba:compile", announcement):
+                    self.dispatcher.compile(types)
+            except OSError:
+                # It could not be saved; if it has not been kept in memory, the next call compiles.
+                pass
+            finally:
+                announcement.close()
+            self._ready.add(args[self._precision].dtype)
+
+
+def entry(function):
+    """Decorate a function that Python calls: an `Entry`, or itself if Numba shall not compile."""
+    if not numba.config.DISABLE_JIT:
+        return Entry(function)
+
+    @functools.wraps(function)
+    def in_python(*args):
+        with np.errstate(all="ignore"):  # random words overflow
+            return function(*args)
+
+    return in_python

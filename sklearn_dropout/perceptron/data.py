@@ -1,0 +1,63 @@
+"""Arrays as the compiled functions take them: one type each, whatever the caller has."""
+
+import ctypes
+
+import numpy as np
+from scipy import sparse
+
+
+def plain(array, dtype):
+    """A flat, writable view of an array, or a copy where its numbers lie otherwise.
+
+    Arrays that are read-only are of another type to Numba, and would be compiled for again.
+    Nothing is written through the view; it does not keep the array alive.
+
+    Returns
+    -------
+    view : ndarray of shape (n_numbers,)
+    owner : ndarray
+        To be kept as long as the view is used.
+    """
+    owner = np.asarray(np.ascontiguousarray(array, dtype=dtype)).reshape(-1)
+    if not owner.flags.aligned:
+        owner = owner.copy()
+    if owner.flags.writeable or not owner.size:
+        return (owner if owner.size else np.zeros(1, dtype)), owner
+    memory = (ctypes.c_byte * owner.nbytes).from_address(owner.ctypes.data)
+    return np.frombuffer(memory, dtype=owner.dtype), owner
+
+
+class Rows:
+    """Rows of features, dense or CSR.
+
+    Parameters
+    ----------
+    X : array-like or CSR matrix of shape (n_rows, n_features)
+    dtype : dtype
+
+    Attributes
+    ----------
+    arrays : tuple of ndarrays
+        Numbers, beginnings of rows and columns; of dense rows only the first counts.
+    is_sparse : bool
+    n_rows : int
+    """
+
+    def __init__(self, X, dtype):
+        self.is_sparse = sparse.issparse(X)
+        self.n_rows = X.shape[0]
+        if self.is_sparse:
+            parts = (X.data, dtype), (X.indptr, np.int64), (X.indices, np.int32)
+        else:
+            nothing = np.zeros(1, dtype=np.int64)
+            parts = (X, dtype), (nothing, np.int64), (nothing, np.int32)
+        pairs = [plain(part, kind) for part, kind in parts]
+        self.arrays = tuple(view for view, _ in pairs)
+        self._owners = [owner for _, owner in pairs]
+
+    def density(self, rows, n_features):
+        """Share of the numbers of some rows that are stored: one of dense rows."""
+        if not self.is_sparse or not len(rows):
+            return 1.0
+        _, starts, _ = self.arrays
+        return float((starts[rows + 1] - starts[rows]).mean() / n_features)

@@ -1,0 +1,359 @@
+"""The compiled training loop of one perceptron."""
+
+import math
+
+import numpy as np
+from numba.core import types
+
+from . import layout as at
+from .compile import entry, inner
+from .denormals import FLUSH, control_word, set_control_word
+from .noise import GAUSSIAN, add_normals, perturb_inputs
+from .passes import backward, forward, gradients, loss_of_block, part_of_layer
+from .sparse import clear_sparse_gradient
+from .updates import ADAMW, SGD, adam, clip_norms, sgd, squared_norm
+from .views import matrix, vector
+
+
+@inner(types.void)
+def draw(state, words):
+    """The next words of a stream, NumPy's SFC64.
+
+    Parameters
+    ----------
+    state : uint64 array of shape (4,)
+        Goes on.
+    words : uint64 array of shape (n_words,)
+        Receives them.
+    """
+    a, b, c, counter = state[0], state[1], state[2], state[3]
+    for i in range(words.size):
+        word = a + b + counter
+        counter += np.uint64(1)
+        a = b ^ (b >> np.uint64(11))
+        b = c + (c << np.uint64(3))
+        c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
+        words[i] = word
+    state[0], state[1], state[2], state[3] = a, b, c, counter
+
+
+@inner(types.void)
+def gather(X, rows, out):
+    """Dense rows of the data, one after another.
+
+    Parameters
+    ----------
+    X : array
+    rows : int64 array of shape (n_rows,)
+    out : array of shape (n_rows, n_features)
+    """
+    n_rows, n_features = out.shape
+    for i in range(n_rows):
+        row = vector(X, rows[i] * n_features, n_features)
+        for k in range(n_features):
+            out[i, k] = row[k]
+
+
+@inner(types.void)
+def turn(params, layers, work):
+    """Transposed copies of the weights through which derivatives pass, in `work`."""
+    for i in range(1, layers.shape[0]):
+        n_in, n_out = layers[i, at.N_IN], layers[i, at.N_OUT]
+        w = matrix(params, layers[i, at.WEIGHTS], n_in, n_out)
+        copy = matrix(work, layers[i, at.TURNED], n_out, n_in)
+        if n_out > 1:
+            for first in range(0, n_in, 16):
+                for o in range(n_out):
+                    for k in range(first, min(first + 16, n_in)):
+                        copy[o, k] = w[k, o]
+
+
+@inner(types.void)
+def drop_inputs(counts, settings, groups, x, of_inputs, of_groups):
+    """Dropout of single inputs and of groups of inputs.
+
+    Parameters
+    ----------
+    groups : int64 array of shape (n_features,)
+        Group of each input.
+    x : array of shape (n_rows, n_features)
+    of_inputs, of_groups : int16 arrays of shape (n_rows, n_features) and (n_rows, n_groups)
+        Random numbers.
+    """
+    n_rows, n_features = x.shape
+    zero = x.dtype.type(0)
+    scale = x.dtype.type(settings[at.SCALE_INPUT])
+    lowest, lowest_group = np.int16(counts[at.LOWEST_INPUT]), np.int16(counts[at.LOWEST_GROUPS])
+    if counts[at.DROPS_INPUT]:
+        for i in range(n_rows):
+            for k in range(n_features):
+                x[i, k] = x[i, k] * scale if of_inputs[i, k] >= lowest else zero
+        scale = x.dtype.type(1)
+    if counts[at.DROPS_GROUPS]:
+        for i in range(n_rows):
+            for k in range(n_features):
+                x[i, k] = x[i, k] * scale if of_groups[i, groups[k]] >= lowest_group else zero
+
+
+@inner(types.float64)
+def weight_of_batch(is_weighted, weight, order):
+    """Sum of the weights of the rows of a batch."""
+    if not is_weighted:
+        return float(order.size)
+    total = 0.0
+    for i in range(order.size):
+        total += weight[order[i]]
+    return total
+
+
+@inner(types.void)
+def update(counts, settings, params, gradient, first, second, total_weight, start, stop):
+    """Update the parameters from `start` to `stop`: weights or biases, not both."""
+    real = params.dtype.type
+    solver, is_weights = counts[at.SOLVER], start < counts[at.N_WEIGHTS]
+    rate, alpha = settings[at.LEARNING_RATE], settings[at.ALPHA]
+    decay = real(alpha / total_weight if is_weights and solver != ADAMW else 0.0)
+    n = stop - start
+    p, g, m = vector(params, start, n), vector(gradient, start, n), vector(first, start, n)
+    if solver == SGD:
+        nesterov = counts[at.NESTEROV] != 0
+        sgd(p, g, m, decay, real(settings[at.MOMENTUM]), nesterov, real(rate))
+        return
+    shrink = 1.0 - rate * alpha if is_weights and solver == ADAMW else 1.0
+    beta_1, beta_2 = settings[at.BETA_1], settings[at.BETA_2]
+    count = float(counts[at.STEPS_DONE])
+    adam(
+        p, g, m, vector(second, start, n), decay, real(shrink),
+        real(beta_1), real(1.0 - beta_1), real(beta_2), real(1.0 - beta_2),
+        real(rate / (1.0 - beta_1**count)), real(1.0 / math.sqrt(1.0 - beta_2**count)),
+        real(settings[at.EPSILON]),
+    )  # fmt: skip
+
+
+@inner(types.void)
+def bound(layers, settings, params, work, squares):
+    """Max-norm of all hidden layers."""
+    for i in range(layers.shape[0] - 1):
+        w = matrix(params, layers[i, at.WEIGHTS], layers[i, at.N_IN], layers[i, at.N_OUT])
+        clip_norms(w, params.dtype.type(settings[at.MAX_NORM]), vector(work, squares, w.shape[1]))
+
+
+@inner(types.void)
+def follow_plan(counts, layers, settings, row):
+    """Take over the learning rate and the dropout rates of an epoch.
+
+    Parameters
+    ----------
+    row : float64 array of shape (n_columns,)
+        Of the plan.
+    """
+    settings[at.LEARNING_RATE] = row[at.PLAN_RATE]
+    settings[at.SCALE_INPUT] = row[at.PLAN_SCALE_INPUT]
+    settings[at.SCALE_GROUPS] = row[at.PLAN_SCALE_GROUPS]
+    for i in range(3):
+        n_words = int(row[at.PLAN_WORDS_INPUT + i])
+        counts[at.WORDS_INPUT + i] = n_words
+        counts[at.DROPS_INPUT + i] = n_words > 0
+    counts[at.LOWEST_INPUT] = int(row[at.PLAN_LOWEST_INPUT])
+    counts[at.LOWEST_GROUPS] = int(row[at.PLAN_LOWEST_GROUPS])
+    n_hidden = layers.shape[0] - 1
+    for i in range(n_hidden):
+        layers[i, at.LOWEST] = int(row[at.PLAN_HIDDEN + i])
+        settings[at.SCALE_HIDDEN + i] = row[at.PLAN_HIDDEN + n_hidden + i]
+        settings[at.SCALE_HIDDEN + n_hidden + i] = row[at.PLAN_HIDDEN + 2 * n_hidden + i]
+
+
+@inner(types.void)
+def begin_step(counts, layers, params, work, states, words):
+    """Draw the masks of a step, and copy the weights for the way back."""
+    w_groups = counts[at.WORDS_INPUT]
+    w_hidden = w_groups + counts[at.WORDS_GROUPS]
+    draw(vector(states, 0, 4), vector(words, 0, w_groups))
+    draw(vector(states, 4, 4), vector(words, w_groups, counts[at.WORDS_GROUPS]))
+    w_noise = w_hidden + counts[at.WORDS_HIDDEN]
+    draw(vector(states, 8, 4), vector(words, w_hidden, counts[at.WORDS_HIDDEN]))
+    draw(vector(states, 12, 4), vector(words, w_noise, counts[at.WORDS_NOISE]))
+    turn(params, layers, work)
+    counts[at.STEPS_DONE] += 1
+
+
+@inner(types.float64)
+def pass_rows(
+    counts, layers, settings, X, starts, indices, groups, targets, codes, weight, order, params,
+    gradient, work, lanes, places, row_weight, sums, total_weight, last, begin, end,
+):  # fmt: skip
+    """Loss of the rows from `begin` to `end` of a batch, and its derivatives in `work`.
+
+    Parameters
+    ----------
+    order : int64 array of shape (n_batch,)
+        Places of the rows among those to train on.
+    gradient : array of shape (n_parameters,)
+        Is set, unless several threads share the rows.
+    places : int64 array of shape (n_batch,)
+        Places of the rows in the data.
+    total_weight : float
+        Of the batch.
+    last : bool
+        Whether this is the last epoch.
+
+    Returns
+    -------
+    loss : float
+        Weighted sum over these rows.
+    """
+    n_features, n_outputs = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.N_OUT]
+    n_groups = counts[at.N_GROUPS]
+    w_groups = counts[at.WORDS_INPUT]
+    loss = 0.0
+    for r0 in range(begin, end, counts[at.BLOCK]):
+        n = min(counts[at.BLOCK], end - r0)
+        y = matrix(work, counts[at.TARGETS], n, n_outputs)
+        for i in range(n):
+            position = order[r0 + i]
+            if counts[at.WEIGHTED]:
+                row_weight[i] = weight[position]
+            for o in range(n_outputs):
+                y[i, o] = targets[codes[position], o]
+        here = vector(places, r0, n)
+        if not counts[at.SPARSE]:
+            x = matrix(work, counts[at.INPUTS], n, n_features)
+            gather(X, here, x)
+            of_inputs = matrix(lanes, r0 * n_features, n, n_features)
+            of_groups = matrix(lanes, 4 * w_groups + r0 * n_groups, n, n_groups)
+            if counts[at.ADDS_NOISE]:
+                first = w_groups + counts[at.WORDS_GROUPS] + counts[at.WORDS_HIDDEN]
+                n_numbers = n * n_features
+                noise = vector(lanes, 4 * first + r0 * n_features, n_numbers)
+                inputs = vector(work, counts[at.INPUTS], n_numbers)
+                add_normals(inputs, noise, work.dtype.type(settings[at.INPUT_NOISE]))
+            if counts[at.KIND] == GAUSSIAN:
+                perturb_inputs(counts, settings, groups, x, of_inputs, of_groups)
+            else:
+                drop_inputs(counts, settings, groups, x, of_inputs, of_groups)
+        forward(
+            counts, layers, settings, X, starts, indices, groups, here, params, work, lanes, n, r0,
+            True,
+        )  # fmt: skip
+        loss += loss_of_block(
+            counts, layers, settings, work, row_weight, 1.0 / total_weight, n, sums, last
+        )
+        backward(counts, layers, settings, params, work, n)
+        if counts[at.N_PARTS] == 1:
+            gradients(
+                counts, layers, settings, X, starts, indices, groups, here, gradient, work, lanes,
+                n, r0, r0 == begin, 0, 1,
+            )  # fmt: skip
+    return loss
+
+
+@inner(types.float64)
+def end_step(counts, layers, settings, params, gradient, first, second, total_weight, part):
+    """Update a part of the parameters.
+
+    Returns
+    -------
+    penalty : float
+        What the L2 penalty of these parameters adds to the loss, times the weight of the batch.
+    """
+    n_parts, n_weights = counts[at.N_PARTS], counts[at.N_WEIGHTS]
+    # One thread takes all weights at once, several take some of each layer.
+    n_pieces = 1 if n_parts == 1 else layers.shape[0]
+    squares = 0.0
+    for i in range(n_pieces + 1):
+        if i == n_pieces:
+            begin, end = n_weights, counts[at.N_PARAMETERS] if part == 0 else n_weights
+        elif n_parts == 1:
+            begin, end = 0, n_weights
+        else:
+            n_out = layers[i, at.N_OUT]
+            from_input, to_input = part_of_layer(layers[i, at.N_IN], n_out, part, n_parts)
+            begin = layers[i, at.WEIGHTS] + from_input * n_out
+            end = layers[i, at.WEIGHTS] + to_input * n_out
+        if begin == end:
+            continue
+        if i < n_pieces and settings[at.ALPHA] != 0.0 and counts[at.SOLVER] != ADAMW:
+            squares += squared_norm(vector(params, begin, end - begin))
+        update(counts, settings, params, gradient, first, second, total_weight, begin, end)
+    return 0.5 * settings[at.ALPHA] * squares
+
+
+@entry
+def train(
+    counts, layers, settings, plan, X, starts, indices, rows, groups, targets, codes, weight,
+    order, params, gradient, first, second, work, states, words, lanes, places, row_weight, losses,
+    sums, begin, end, phases, part,
+):  # fmt: skip
+    """Train for the steps from `begin` to `end`, counted over all epochs of `order`.
+
+    Parameters
+    ----------
+    plan : float64 array of shape (n_epochs, n_columns), or (1, n_columns)
+        Rates of each epoch, or of all; see `layout.py`.
+    phases : int
+        What to do of each step; several threads share the rows, and then the parameters.
+    part : int
+        The part of the rows or of the parameters. Which rows is told by `counts` and `layers`
+        too, which otherwise are those of the first part.
+    """
+    before = control_word()
+    set_control_word(before | FLUSH)
+    n_rows, batch, n_parts = counts[at.N_ROWS], counts[at.BATCH], counts[at.N_PARTS]
+    n_steps = (n_rows + batch - 1) // batch
+    for step in range(begin, end):
+        epoch = step // n_steps
+        if step == begin or step % n_steps == 0:
+            row = min(epoch, plan.shape[0] - 1)
+            follow_plan(counts, layers, settings, vector(plan, row * plan.shape[1], plan.shape[1]))
+        start = epoch * n_rows + step % n_steps * batch
+        n_batch = min(batch, (epoch + 1) * n_rows - start)
+        here, batch_places = vector(order, start, n_batch), vector(places, 0, n_batch)
+        for i in range(n_batch):
+            places[i] = rows[here[i]]
+        total_weight = weight_of_batch(counts[at.WEIGHTED] != 0, weight, here)
+        if phases & at.DRAW:
+            begin_step(counts, layers, params, work, states, words)
+        if phases & at.PASS:
+            losses[epoch] += pass_rows(
+                counts, layers, settings, X, starts, indices, groups, targets, codes, weight, here,
+                params, gradient, work, lanes, batch_places, row_weight, sums, total_weight,
+                epoch == losses.size - 1,
+                batch * part // n_parts, min(n_batch, batch * (part + 1) // n_parts),
+            )  # fmt: skip
+        if phases & at.UPDATE:
+            if n_parts > 1:
+                gradients(
+                    counts, layers, settings, X, starts, indices, groups, batch_places, gradient,
+                    work, lanes, n_batch, 0, True, part, n_parts,
+                )  # fmt: skip
+            losses[epoch] += end_step(
+                counts, layers, settings, params, gradient, first, second, total_weight, part
+            )
+            if counts[at.SPARSE]:
+                n_in, n_out = layers[0, at.N_IN], layers[0, at.N_OUT]
+                from_input, to_input = part_of_layer(n_in, n_out, part, n_parts)
+                g = matrix(gradient, layers[0, at.WEIGHTS], n_in, n_out)
+                clear_sparse_gradient(starts, indices, batch_places, from_input, to_input, g)
+        if phases & at.BOUND and settings[at.MAX_NORM] < np.inf:
+            bound(layers, settings, params, work, counts[at.SQUARES])
+    set_control_word(before)
+
+
+@entry
+def predict(counts, layers, settings, X, starts, indices, rows, groups, params, work, lanes, out):
+    """Outputs before the output function with nothing dropped, of shape (n_rows, n_outputs)."""
+    n_features, z = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.SUMS]
+    n_outputs = out.shape[1]
+    for r0 in range(0, rows.size, counts[at.BLOCK]):
+        n = min(counts[at.BLOCK], rows.size - r0)
+        here = vector(rows, r0, n)
+        if not counts[at.SPARSE]:
+            gather(X, here, matrix(work, counts[at.INPUTS], n, n_features))
+        forward(
+            counts, layers, settings, X, starts, indices, groups, here, params, work, lanes, n, 0,
+            False,
+        )  # fmt: skip
+        block = matrix(work, z, n, n_outputs)
+        for i in range(n):
+            for o in range(n_outputs):
+                out[r0 + i, o] = block[i, o]

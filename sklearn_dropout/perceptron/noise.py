@@ -1,0 +1,78 @@
+"""Noise of other kinds of dropout than Bernoulli's, and noise that is added to inputs."""
+
+import numpy as np
+from numba.core import types
+
+from ..dropout.levels import LEVELS, NORMAL_BITS, SELU_FLOOR, normal_numbers
+from . import layout as at
+from .compile import inner
+
+BERNOULLI, GAUSSIAN, ALPHA_DROPOUT = range(3)
+KINDS = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN, "alpha": ALPHA_DROPOUT}
+_NORMALS = normal_numbers()
+_HALF, _SHIFT = LEVELS // 2, 16 - NORMAL_BITS
+
+
+@inner(types.float32)
+def normal(lane):
+    """The normal number of a lane."""
+    return _NORMALS[(np.int32(lane) + np.int32(_HALF)) >> np.int32(_SHIFT)]
+
+
+@inner(types.void)
+def perturb(kind, h, slope, lanes, lowest, scale, shift):
+    """Gaussian or alpha dropout of hidden units and of their derivatives.
+
+    Parameters
+    ----------
+    kind : int
+    h, slope : arrays of shape (n_numbers,)
+    lanes : int16 array of shape (n_numbers,)
+    lowest : int16
+        Lanes below it mean that a unit is dropped by alpha dropout.
+    scale, shift : numbers
+        The standard deviation of Gaussian dropout; `a` and `b` of `alpha_terms`.
+    """
+    real = h.dtype.type
+    zero, one = real(0), real(1)
+    if kind == GAUSSIAN:
+        for i in range(h.size):
+            factor = one + scale * real(normal(lanes[i]))
+            h[i] *= factor
+            slope[i] *= factor
+    else:
+        floor = real(SELU_FLOOR)
+        for i in range(h.size):
+            kept = lanes[i] >= lowest
+            h[i] = scale * (h[i] if kept else floor) + shift
+            slope[i] = scale * slope[i] if kept else zero
+
+
+@inner(types.void)
+def perturb_inputs(counts, settings, groups, x, of_inputs, of_groups):
+    """Gaussian dropout of single inputs and of groups of inputs; arguments as for `drop_inputs`."""
+    real = x.dtype.type
+    one = real(1)
+    std, std_of_groups = real(settings[at.SCALE_INPUT]), real(settings[at.SCALE_GROUPS])
+    n_rows, n_features = x.shape
+    for i in range(n_rows):
+        for k in range(n_features):
+            if counts[at.DROPS_INPUT]:
+                x[i, k] *= one + std * real(normal(of_inputs[i, k]))
+            if counts[at.DROPS_GROUPS]:
+                x[i, k] *= one + std_of_groups * real(normal(of_groups[i, groups[k]]))
+
+
+@inner(types.void)
+def add_normals(x, lanes, std):
+    """Add normal noise to inputs.
+
+    Parameters
+    ----------
+    x : array of shape (n_numbers,)
+    lanes : int16 array of shape (n_numbers,)
+    std : number
+    """
+    real = x.dtype.type
+    for i in range(x.size):
+        x[i] += std * real(normal(lanes[i]))

@@ -1,0 +1,252 @@
+"""The passes of a block of rows through the layers of a perceptron, forward and backward."""
+
+import numpy as np
+from numba.core import types
+
+from . import layout as at
+from .compile import inner
+from .functions import IDENTITY, RELU, activate, drop, relu, slopes, slopes_of_one
+from .losses import add_noise, loss_rows
+from .noise import BERNOULLI, perturb
+from .sparse import add_sparse_gradient, sparse_sums
+from .tiles import multiply
+from .views import matrix, vector
+
+
+@inner(types.void)
+def forward(
+    counts, layers, settings, X, starts, indices, groups, places, params, work, lanes, n_rows, r0,
+    training,
+):  # fmt: skip
+    """Send a block of rows through all layers; dense ones lie in `work`.
+
+    Parameters
+    ----------
+    X, starts, indices, groups, places : arrays
+        What sparse rows need, see `sparse_sums`.
+    lanes : int16 array
+        Random numbers of a step, for all rows of the batch.
+    n_rows, r0 : int
+        Rows of the block, and its first one.
+    training : bool
+        Whether units are dropped.
+    """
+    n_layers = layers.shape[0]
+    of_hidden = 4 * (counts[at.WORDS_INPUT] + counts[at.WORDS_GROUPS])
+    source = counts[at.INPUTS]
+    for i in range(n_layers):
+        n_in, n_out = layers[i, at.N_IN], layers[i, at.N_OUT]
+        x = matrix(work, source, n_rows, n_in)
+        b = vector(params, layers[i, at.BIASES], n_out)
+        source = layers[i, at.SUMS]
+        if i == 0 and counts[at.SPARSE]:
+            sparse_sums(
+                counts, settings, X, starts, indices, groups, lanes, places, r0,
+                matrix(params, layers[i, at.WEIGHTS], n_in, n_out), b,
+                matrix(work, source, n_rows, n_out),
+            )  # fmt: skip
+        elif n_out == 1:
+            w = vector(params, layers[i, at.WEIGHTS], n_in)
+            one_output(x, w, b[0], vector(work, source, n_rows))
+        else:
+            w = matrix(params, layers[i, at.WEIGHTS], n_in, n_out)
+            multiply(matrix(work, source, n_rows, n_out), b, 0, x, False, 0, w)
+        if i < n_layers - 1:
+            n = n_rows * n_out
+            h, slope = vector(work, source, n), vector(work, layers[i, at.SLOPES], n)
+            here = vector(lanes, of_hidden + layers[i, at.LANES_AT] + r0 * n_out, n)
+            lowest = np.int16(layers[i, at.LOWEST])
+            scale = work.dtype.type(settings[at.SCALE_HIDDEN + i])
+            drops = training and layers[i, at.LOWEST] > -32768
+            if counts[at.KIND] != BERNOULLI:
+                activate(counts[at.ACTIVATION], h, slope)
+                if drops:
+                    shift = work.dtype.type(settings[at.SCALE_HIDDEN + n_layers - 1 + i])
+                    perturb(counts[at.KIND], h, slope, here, lowest, scale, shift)
+            elif counts[at.ACTIVATION] == RELU:
+                relu(h, here, drops, lowest, scale)
+            else:
+                activate(counts[at.ACTIVATION], h, slope)
+                if drops:
+                    drop(h, slope, here, lowest, scale)
+
+
+@inner(types.void)
+def one_output(x, w, bias, z):
+    """Sums of a layer with one unit, four rows at a time.
+
+    Parameters
+    ----------
+    x : array of shape (n_rows, n_in)
+    w : array of shape (n_in,)
+    bias : number
+    z : array of shape (n_rows,)
+    """
+    n_rows, n_in = x.shape
+    zero = x.dtype.type(0)
+    for i in range(0, n_rows, 4):
+        # Rows past the end are the last one again.
+        j_1, j_2, j_3 = min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1)
+        x_0, x_1 = vector(x, i * n_in, n_in), vector(x, j_1 * n_in, n_in)
+        x_2, x_3 = vector(x, j_2 * n_in, n_in), vector(x, j_3 * n_in, n_in)
+        s_0, s_1, s_2, s_3 = zero, zero, zero, zero
+        for k in range(n_in):
+            s_0 += w[k] * x_0[k]
+            s_1 += w[k] * x_1[k]
+            s_2 += w[k] * x_2[k]
+            s_3 += w[k] * x_3[k]
+        z[i] = s_0 + bias
+        z[j_1] = s_1 + bias
+        z[j_2] = s_2 + bias
+        z[j_3] = s_3 + bias
+
+
+@inner(types.void)
+def weighted_rows(x, d, weighted, g, anew):
+    """Sum of the rows of `x`, each times a number of `d`, four rows at a time.
+
+    Parameters
+    ----------
+    x : array of shape (n_rows, n)
+    d : array of shape (n_rows,)
+    weighted : bool
+        Whether `d` counts; else all rows do, once.
+    g : array of shape (n,)
+        Receives the sums.
+    anew : bool
+        Whether `g` is set; else they are added.
+    """
+    n_rows, n = x.shape
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    if anew:
+        for k in range(n):
+            g[k] = zero
+    for i in range(0, n_rows, 4):
+        # Rows past the end are the last one again, times zero.
+        j_1, j_2, j_3 = min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1)
+        x_0, x_1 = vector(x, i * n, n), vector(x, j_1 * n, n)
+        x_2, x_3 = vector(x, j_2 * n, n), vector(x, j_3 * n, n)
+        d_0, d_1, d_2, d_3 = one, one, one, one
+        if weighted:
+            d_0, d_1, d_2, d_3 = d[i], d[j_1], d[j_2], d[j_3]
+        d_1 = d_1 if j_1 > i else zero
+        d_2 = d_2 if j_2 > j_1 else zero
+        d_3 = d_3 if j_3 > j_2 else zero
+        for k in range(n):
+            g[k] += (d_0 * x_0[k] + d_1 * x_1[k]) + (d_2 * x_2[k] + d_3 * x_3[k])
+
+
+@inner(types.void)
+def backward(counts, layers, settings, params, work, n_rows):
+    """Derivatives by the sums of all layers, from those by the outputs, in `work`."""
+    # Only relu without other noise tells the slope by its sign.
+    kind = counts[at.ACTIVATION] if counts[at.KIND] == BERNOULLI else IDENTITY
+    zeros = vector(work, counts[at.ZEROS], counts[at.N_ZEROS])
+    for i in range(layers.shape[0] - 1, 0, -1):
+        n_in, n_out = layers[i, at.N_IN], layers[i, at.N_OUT]
+        source, there, slope_at = (
+            layers[i - 1, at.SUMS],
+            layers[i - 1, at.DELTAS],
+            layers[i - 1, at.SLOPES],
+        )
+        below = matrix(work, there, n_rows, n_in)
+        scale = work.dtype.type(settings[at.SCALE_HIDDEN + i - 1])
+        if n_out == 1:
+            d = vector(work, layers[i, at.DELTAS], n_rows)
+            w = vector(params, layers[i, at.WEIGHTS], n_in)
+            h, slope = matrix(work, source, n_rows, n_in), matrix(work, slope_at, n_rows, n_in)
+            slopes_of_one(kind, d, w, h, slope, scale, below)
+        else:
+            d = matrix(work, layers[i, at.DELTAS], n_rows, n_out)
+            turned = matrix(work, layers[i, at.TURNED], n_out, n_in)
+            multiply(below, zeros, 0, d, False, 0, turned)
+            n = n_rows * n_in
+            h, slope = vector(work, source, n), vector(work, slope_at, n)
+            slopes(kind, vector(work, there, n), h, slope, scale)
+
+
+@inner(types.void)
+def gradients(
+    counts, layers, settings, X, starts, indices, groups, places, gradient, work, lanes, n_rows,
+    r0, anew, part, n_parts,
+):  # fmt: skip
+    """Gradients from what the passes left in `work`.
+
+    The product of a layer's inputs and of the derivatives by its sums.
+
+    Parameters
+    ----------
+    X, starts, indices, groups, places, lanes, r0
+        What sparse rows need, see `sparse_sums`.
+    gradient : array of shape (n_parameters,)
+    anew : bool
+        Whether it is set; else it is added to, as it always is where rows are sparse.
+    part, n_parts : int
+        Which parameters, see `part_of_layer`.
+    """
+    zeros = vector(work, counts[at.ZEROS], counts[at.N_ZEROS])
+    for i in range(layers.shape[0]):
+        n_in, n_out = layers[i, at.N_IN], layers[i, at.N_OUT]
+        x = matrix(work, counts[at.INPUTS] if i == 0 else layers[i - 1, at.SUMS], n_rows, n_in)
+        d = matrix(work, layers[i, at.DELTAS], n_rows, n_out)
+        column = vector(work, layers[i, at.DELTAS], n_rows)
+        begin, end = part_of_layer(n_in, n_out, part, n_parts)
+        w = layers[i, at.WEIGHTS] + begin * n_out
+        here = vector(gradient, w, (end - begin) * n_out)
+        if i == 0 and counts[at.SPARSE]:
+            add_sparse_gradient(
+                counts, settings, X, starts, indices, groups, lanes, places, r0, d, begin, end,
+                matrix(gradient, layers[i, at.WEIGHTS], n_in, n_out),
+            )  # fmt: skip
+        elif n_out == 1:
+            if begin < end:
+                weighted_rows(x, column, True, here, anew)
+        elif begin < end:
+            c = matrix(gradient, w, end - begin, n_out)
+            multiply(c, zeros if anew else here, 0 if anew else n_out, x, True, begin, d)
+        if part == 0:
+            b = vector(gradient, layers[i, at.BIASES], n_out)
+            weighted_rows(d, column, False, b, anew)
+
+
+@inner(types.UniTuple(types.intp, 2))
+def part_of_layer(n_in, n_out, part, n_parts):
+    """Whose weights one of several threads computes: inputs from the first to before the second.
+
+    A layer with one unit is left to the first thread, as are all biases.
+    """
+    if n_out == 1:
+        return 0, n_in if part == 0 else 0
+    return n_in * part // n_parts, n_in * (part + 1) // n_parts
+
+
+@inner(types.float64)
+def loss_of_block(counts, layers, settings, work, weight, unit, n_rows, sums, last):
+    """Loss of a block of rows that has passed forward, and its derivatives in `work`.
+
+    Parameters
+    ----------
+    weight : float64 array of shape (n_rows,)
+    unit : float
+        What the weights are multiplied by, so that those of the batch sum to one.
+    sums : float64 array of shape (2, n_targets)
+        Receives the sums that `add_noise` describes, if `last`.
+
+    Returns
+    -------
+    loss : float
+        Weighted sum over the rows.
+    """
+    output = layers.shape[0] - 1
+    n_outputs = layers[output, at.N_OUT]
+    z = matrix(work, layers[output, at.SUMS], n_rows, n_outputs)
+    y = matrix(work, counts[at.TARGETS], n_rows, n_outputs)
+    d = matrix(work, layers[output, at.DELTAS], n_rows, n_outputs)
+    loss = loss_rows(counts[at.LOSS], z, y, d, weight, settings[at.QUANTILE])
+    if last:
+        add_noise(counts[at.LOSS], z, y, weight, sums)
+    for i in range(n_rows):
+        factor = work.dtype.type(weight[i] * unit)
+        for o in range(n_outputs):
+            d[i, o] *= factor
+    return loss

@@ -1,0 +1,85 @@
+"""Threads that share the steps of one network, and wait for each other without spinning."""
+
+import threading
+from queue import SimpleQueue
+
+# Steps for which each way is tried, and the faster one kept; longer while sharing does not pay.
+_TRIED = 6
+_KEPT = 120
+_LONGEST_KEPT = 2000
+
+
+def pace():
+    """Whether to share the next step; to be sent how long it took.
+
+    Where other processes need the cores, sharing costs more than it brings. So both ways are
+    tried now and then, and the faster one kept for a while.
+
+    Yields
+    ------
+    shared : bool
+    """
+    kept = _KEPT
+    while True:
+        seconds = {False: 0.0, True: 0.0}
+        for shared in seconds:
+            for _ in range(_TRIED):
+                seconds[shared] += yield shared
+                if seconds[shared] > 2 * seconds[False]:  # the cores are taken
+                    break
+        pays = seconds[True] < seconds[False]
+        kept = _KEPT if pays else min(2 * kept, _LONGEST_KEPT)
+        for _ in range(kept):
+            yield pays
+
+
+class Team:
+    """The calling thread and some more, which do parts of one task at the same time.
+
+    Barriers that spin cost more than they bring as soon as another process wants the core; these
+    threads sleep until there is something to do.
+
+    Parameters
+    ----------
+    n_members : int
+        With the calling thread.
+    """
+
+    def __init__(self, n_members):
+        self.n_members = n_members
+        self._tasks = [SimpleQueue() for _ in range(n_members - 1)]
+        self._done = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, args=(part, tasks), daemon=True)
+            for part, tasks in enumerate(self._tasks, 1)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        for tasks in self._tasks:
+            tasks.put(None)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _work(self, part, tasks):
+        while (task := tasks.get()) is not None:
+            try:
+                task(part)
+                self._done.put(None)
+            except BaseException as error:
+                self._done.put(error)
+
+    def run(self, task):
+        """Call ``task(part)`` for all parts, the first one in this thread; wait for all."""
+        for tasks in self._tasks:
+            tasks.put(task)
+        task(0)
+        errors = [self._done.get() for _ in self._tasks]
+        for error in errors:
+            if error is not None:
+                raise error

@@ -1,0 +1,390 @@
+"""One perceptron in training."""
+
+from contextlib import contextmanager
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from . import layout as at
+from .data import Rows, plain
+from .functions import ACTIVATIONS
+from .loop import predict, train
+from .losses import LOSSES
+from .noise import KINDS
+from .plan import PLACES, Plan
+from .team import Team, pace
+from .updates import SOLVERS
+
+_CALL = 30_000.0  # microseconds: how long Ctrl-C and other threads may have to wait
+_SHARED_WORK = 1e7  # multiplications of a step, above which threads share it
+_UPDATE = 10  # multiplications that take as long as the update of a weight
+_STREAMS = (*PLACES, "noise")
+
+
+class PerceptronTraining:
+    """One perceptron in training: its parameters, gradient, moments and buffers.
+
+    Parameters
+    ----------
+    weights, biases : lists of ndarrays of shape (n_in, n_out) and (n_out,)
+        Initial values.
+    activation, loss, solver : str
+        scikit-learn's names; solvers are "adam", "adamw" and "sgd".
+    beta_1, beta_2, epsilon, momentum : float
+    nesterov : bool
+    learning_rate, alpha : float
+    max_norm : float
+        Bound of the norm of each hidden unit's incoming weights; infinity for none.
+    batch_size : int
+    rates : dict of ndarrays
+        Dropout rates: "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
+    group_of_column : int64 ndarray of shape (n_features,)
+    bit_generators : dict of numpy.random.SFC64
+        For the keys of `rates` that drop anything, and "noise" if there is any.
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    rows : int64 ndarray of shape (n_rows,)
+        Rows of `X` to train on.
+    targets : ndarray of shape (n_codes, n_outputs)
+    codes : int64 ndarray of shape (n_rows,)
+        Row of `targets` for each training row.
+    weight : ndarray of shape (n_rows,) or None
+    dropout_type : {"bernoulli", "gaussian", "alpha"}, default="bernoulli"
+    input_noise_std : float, default=0.0
+        Of normal noise that is added to dense inputs.
+    quantile : float, default=0.5
+        Of the loss "quantile".
+    n_threads : int, default=1
+    dtype : dtype, default=np.float32
+
+    Attributes
+    ----------
+    learning_rate : float
+        May be changed between calls.
+    parameters : ndarray of shape (n_parameters,)
+        All weights, then all biases.
+    weights, biases : lists of ndarrays
+        Views of `parameters`.
+    noise_sums : float64 ndarray of shape (2, n_targets)
+        Over the last epoch, with dropout on: weighted sums of (mean - target) ** 2 and of the
+        mean.
+    """
+
+    def __init__(
+        self,
+        weights,
+        biases,
+        *,
+        activation,
+        loss,
+        solver,
+        beta_1,
+        beta_2,
+        epsilon,
+        momentum,
+        nesterov,
+        learning_rate,
+        alpha,
+        max_norm,
+        batch_size,
+        rates,
+        group_of_column,
+        bit_generators,
+        X,
+        rows,
+        targets,
+        codes,
+        weight,
+        dropout_type="bernoulli",
+        input_noise_std=0.0,
+        quantile=0.5,
+        n_threads=1,
+        dtype=np.float32,
+    ):
+        self.dtype = np.dtype(dtype)
+        sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
+        self._layers = at.network_layout(sizes)
+        self._set_parameters(weights, biases)
+        self.learning_rate = float(learning_rate)
+        self._bit_generators = bit_generators
+        groups = np.zeros(1) if group_of_column is None else group_of_column
+        self._set_sample(X, rows, groups, targets, codes, weight, sizes)
+        counts = self._counts = np.zeros(at.N_COUNTS, dtype=np.int64)
+        counts[at.ACTIVATION] = ACTIVATIONS[activation]
+        counts[at.LOSS] = LOSSES[loss]
+        counts[at.SOLVER] = SOLVERS[solver]
+        counts[at.NESTEROV] = nesterov
+        counts[at.BATCH] = counts[at.N_FULL] = min(batch_size, len(rows))
+        counts[at.N_ROWS] = len(rows)
+        counts[at.SPARSE] = self._X.is_sparse
+        counts[at.WEIGHTED] = weight is not None
+        counts[at.N_WEIGHTS] = self._layers[-1, at.WEIGHTS] + sizes[-2] * sizes[-1]
+        counts[at.N_PARAMETERS] = self.parameters.size
+        numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm
+        self._settings = np.zeros(at.SCALE_HIDDEN + 2 * len(weights), dtype=np.float64)
+        self._settings[at.ALPHA : at.INPUT_NOISE] = numbers
+        self._settings[at.QUANTILE] = quantile
+        self._set_streams(rates, dropout_type, input_noise_std, int(groups.max()) + 1)
+        self._set_parts(n_threads, [0 if self._X.is_sparse else sizes[0], *sizes[1:]])
+        n_targets = sizes[-1] // 2 if loss == "gaussian" else sizes[-1]
+        self.noise_sums = np.zeros((2, n_targets))
+        self._pace = pace()
+        self._shared = next(self._pace)
+        self._call_steps = max(1, int(_CALL / self._step_time()))
+
+    def _set_parameters(self, weights, biases):
+        """Copy the initial values; the vectors of `tiles` need a few numbers after the end."""
+        pieces = [np.asarray(piece, dtype=self.dtype).ravel() for piece in [*weights, *biases]]
+        n = sum(piece.size for piece in pieces)
+        space = np.zeros((4, n + 2 * at.LANES), dtype=self.dtype)
+        self._all, self._gradient, self._first, self._second = space
+        self.parameters = self._all[:n]
+        self.weights, self.biases, first = [], [], 0
+        for shape, views in [(w.shape, self.weights) for w in weights] + [
+            (b.shape, self.biases) for b in biases
+        ]:
+            size = int(np.prod(shape))
+            views.append(self.parameters[first : first + size].reshape(shape))
+            first += size
+        np.concatenate(pieces, out=self.parameters)
+
+    def _set_sample(self, X, rows, groups, targets, codes, weight, sizes):
+        """Keep the rows to train on, as the arrays that the loop takes."""
+        self._X = Rows(X, self.dtype)
+        self._density = self._X.density(rows, sizes[0])
+        self._total_weight = (
+            len(rows) if weight is None else float(np.sum(weight, dtype=np.float64))
+        )
+        arrays = (
+            (rows, np.int64), (groups, np.int64), (targets, self.dtype), (codes, np.int64),
+            (np.ones(1) if weight is None else weight, np.float64),
+        )  # fmt: skip
+        pairs = [plain(array, kind) for array, kind in arrays]
+        self._sample = [view for view, _ in pairs]
+        self._sample[2] = self._sample[2].reshape(-1, sizes[-1])
+        self._owners = [owner for _, owner in pairs]
+
+    def _set_parts(self, n_threads, dense_sizes):
+        """Share out the rows of a batch: into blocks that fit the cache, or among threads."""
+        counts = self._counts
+        n_parts = counts[at.N_PARTS] = n_threads if self._work_of_step() > _SHARED_WORK else 1
+        if n_parts > 1:  # then all rows of a batch are needed for each gradient
+            counts[at.BLOCK] = counts[at.BATCH]
+        else:
+            counts[at.BLOCK] = at.rows_of_block(dense_sizes, int(counts[at.BATCH]))
+        self._work = np.zeros(at.work_layout(self._layers, counts), dtype=self.dtype)
+        n_block = int(counts[at.BLOCK])
+        self._parts = [
+            (np.zeros(int(counts[at.BATCH]), dtype=np.int64), np.ones(n_block))
+            for _ in range(n_parts)
+        ]
+        self._rows_of_parts = [(self._layers, counts)]
+        self._rows_of_parts += [
+            at.part_of_block(self._layers, counts, n_block * part // n_parts)
+            for part in range(1, n_parts)
+        ]
+
+    def _set_streams(self, rates, dropout_type, input_noise_std, n_groups):
+        """Where the random numbers of a step lie, and how many words each stream has."""
+        counts, layers = self._counts, self._layers
+        counts[at.N_GROUPS] = n_groups
+        counts[at.KIND] = KINDS[dropout_type]
+        n_hidden = layers[:-1, at.N_OUT]
+        layers[:-1, at.LANES_AT] = counts[at.BATCH] * (np.cumsum(n_hidden) - n_hidden)
+        widths = layers[0, at.N_IN], n_groups, n_hidden.sum()
+        n_words = [-(-int(counts[at.BATCH] * width) // 4) for width in widths]
+        self._settings[at.INPUT_NOISE] = input_noise_std
+        counts[at.ADDS_NOISE] = input_noise_std > 0
+        counts[at.WORDS_NOISE] = n_words[0] if input_noise_std > 0 else 0
+        self._plan = Plan(rates, dropout_type, n_words)
+        n_used = self._plan.words() + int(counts[at.WORDS_NOISE])
+        self._words = np.zeros(max(1, n_used), dtype=np.uint64)
+        self._lanes = self._words.view(np.int16)
+
+    def follow(self, learning_rates, factors):
+        """Follow schedules in the next call of `epochs`.
+
+        Parameters
+        ----------
+        learning_rates : float64 ndarray of shape (n_epochs,), or None
+        factors : float64 ndarray of shape (n_epochs,), or None
+            What all dropout rates are multiplied by.
+        """
+        self._plan.learning_rates = learning_rates
+        if factors is not None:
+            self._plan.factors = factors
+
+    def _work_of_step(self):
+        """Multiplications of a step, in the matrix products and in the update."""
+        first, *others = self._layers[:, at.N_IN] * self._layers[:, at.N_OUT]
+        products = sum(others) + self._density * first
+        # With sparse rows the update takes most of the time, otherwise little.
+        update = _UPDATE * first if self._counts[at.SPARSE] else 0
+        return 3 * int(self._counts[at.BATCH]) * products + update
+
+    def _step_time(self):
+        """A guess at the microseconds of a step."""
+        batch, n_weights = int(self._counts[at.BATCH]), int(self._counts[at.N_WEIGHTS])
+        n_units = int(self._layers[:, at.N_OUT].sum() + self._layers[0, at.N_IN])
+        return 1.0 + self._work_of_step() / 20e3 + n_weights / 500 + batch * n_units / 200
+
+    @contextmanager
+    def _streams(self):
+        """States of the bit generators, which are written back at the end."""
+        states = np.zeros(4 * len(_STREAMS), dtype=np.uint64)
+        used = {
+            index: self._bit_generators[name]
+            for index, name in enumerate(_STREAMS)
+            if name in self._bit_generators
+        }
+        for index, source in used.items():
+            states[4 * index : 4 * index + 4] = source.state["state"]["state"]
+        try:
+            yield states
+        finally:
+            for index, source in used.items():
+                state = source.state
+                state["state"]["state"] = states[4 * index : 4 * index + 4]
+                source.state = state
+
+    def epochs(self, order):
+        """Train for some epochs.
+
+        Parameters
+        ----------
+        order : int64 ndarray of shape (n_epochs, n_rows)
+            Places in `rows`, in the order of training.
+
+        Returns
+        -------
+        losses : float64 ndarray of shape (n_epochs,)
+            Weighted means over the rows, with dropout on, each by the parameters of its step.
+        """
+        n_epochs, n_rows = order.shape
+        plan = self._plan.rows(self.learning_rate)
+        flat_order, _owner = plain(order, np.int64)
+        n_steps = n_epochs * -(-n_rows // int(self._counts[at.BATCH]))
+        losses = np.zeros((len(self._parts), n_epochs))
+        sums = np.zeros((len(self._parts), *self.noise_sums.shape))
+        with self._streams() as states:
+
+            def call(begin, end, phases, part):
+                places, row_weight = self._parts[part]
+                rows_of = part if phases & at.PASS else 0
+                layers, counts = self._rows_of_parts[rows_of]
+                train(
+                    counts, layers, self._settings, plan, *self._X.arrays, *self._sample,
+                    flat_order, self._all, self._gradient, self._first, self._second, self._work,
+                    states, self._words, self._lanes, places, row_weight, losses[part], sums[part],
+                    begin, end, phases, part,
+                )  # fmt: skip
+
+            if len(self._parts) == 1:
+                for begin in range(0, n_steps, self._call_steps):
+                    call(begin, min(begin + self._call_steps, n_steps), at.WHOLE, 0)
+            else:
+                self._share(call, n_steps)
+        self.noise_sums = sums.sum(axis=0)
+        return losses.sum(axis=0) / self._total_weight
+
+    def _share(self, call, n_steps):
+        """Train with several threads, each with its part of the rows and of the parameters.
+
+        Where sharing does not pay this thread does all parts, so that the result is the same.
+        """
+        parts = range(len(self._parts))
+        with Team(len(parts)) as team:
+            for step in range(n_steps):
+                start = perf_counter()
+                call(step, step + 1, at.DRAW, 0)
+                for phase in (at.PASS, at.UPDATE):
+                    task = partial(call, step, step + 1, phase)
+                    if self._shared:
+                        team.run(task)
+                    else:
+                        for part in parts:
+                            task(part)
+                call(step, step + 1, at.BOUND, 0)
+                self._shared = self._pace.send(perf_counter() - start)
+
+    def outputs(self, X, rows=None):
+        """Outputs before the output function, with dropout off.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+        rows : int64 ndarray of shape (n_rows,), default=None
+            Rows of `X`; ``None`` takes all.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_rows, n_outputs)
+        """
+        data = Rows(X, self.dtype)
+        if rows is None:
+            rows = np.arange(data.n_rows)
+        rows, owner = plain(rows, np.int64)
+        n_outputs = self._layers[-1, at.N_OUT]
+        out = np.empty((len(owner), n_outputs), dtype=self.dtype)
+        layers, counts, work = self._layers.copy(), self._counts.copy(), self._work
+        counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows do not tell training
+        counts[at.SPARSE] = data.is_sparse
+        if self._X.is_sparse and not data.is_sparse:  # sparse rows need no space for inputs
+            work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
+        if len(owner):
+            predict(
+                counts, layers, self._settings, *data.arrays, rows, self._sample[1],
+                self._all, work, self._lanes, out,
+            )  # fmt: skip
+        return out
+
+    def learned_rates(self):
+        """None are."""
+        return []
+
+    def export(self):
+        """Weights and biases, as lists of arrays that share no memory."""
+        return [w.copy() for w in self.weights], [b.copy() for b in self.biases]
+
+    def copy_parameters(self):
+        """What `set_parameters` takes."""
+        return self.parameters.copy()
+
+    def set_parameters(self, parameters):
+        """Go back to the parameters of an earlier time."""
+        self.parameters[:] = parameters
+
+    def _memory(self):
+        n = self.parameters.size
+        if self._counts[at.SOLVER] == SOLVERS["sgd"]:
+            return {"velocity": self._first[:n]}
+        return {"first_moment": self._first[:n], "second_moment": self._second[:n]}
+
+    def snapshot(self):
+        """What `go_back` needs: the next call of `epochs` is then as it would have been."""
+        generators = [source.state for source in self._bit_generators.values()]
+        return self.copy_parameters(), self.get_state(), generators, self.noise_sums
+
+    def go_back(self, snapshot):
+        """Undo the calls of `epochs` since a snapshot."""
+        parameters, state, generators, self.noise_sums = snapshot
+        self.set_parameters(parameters)
+        self.set_state(state)
+        for source, known in zip(self._bit_generators.values(), generators):
+            source.state = known
+
+    def get_state(self):
+        """What `set_state` needs to continue: arrays that share no memory."""
+        state = {name: array.copy() for name, array in self._memory().items()}
+        if "velocity" in state:
+            return state
+        return {"count": np.array([self._counts[at.STEPS_DONE]], dtype=np.float32)} | state
+
+    def set_state(self, state):
+        """Continue from what `get_state` returned; the state of another kind is left alone."""
+        if state.keys() != self.get_state().keys():
+            return
+        if "count" in state:
+            self._counts[at.STEPS_DONE] = int(np.asarray(state["count"]).reshape(-1)[0])
+        for name, array in self._memory().items():
+            array[:] = state[name]
