@@ -23,6 +23,7 @@ from tabulate import tabulate
 from threadpoolctl import threadpool_info, threadpool_limits
 from tqdm.auto import tqdm
 
+_LONG = 20.0  # seconds, of which warming up is a small part
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
@@ -40,7 +41,8 @@ def interleave(tools, n_repeats, title=""):
     Parameters
     ----------
     tools : dict of callables () -> float
-        Each measures itself and returns seconds. Called once more before, to warm up.
+        Each measures itself and returns seconds. Called once more before, to warm up, unless that
+        takes so long that it counts as a round.
     n_repeats : int
         Rounds.
     title : str
@@ -54,8 +56,10 @@ def interleave(tools, n_repeats, title=""):
     for round_ in tqdm(range(n_repeats + 1), desc=title, leave=False, disable=None):
         for name, tool in tools.items():
             gc.collect()
+            if len(times[name]) == n_repeats:
+                continue
             taken = tool()
-            if round_:
+            if round_ or taken > _LONG:
                 times[name].append(taken)
     return times
 
@@ -115,7 +119,7 @@ def threads(n_threads):
         torch.set_num_threads(before)
 
 
-def argument_parser(description, rows):
+def argument_parser(description, rows, threads=None):
     """Parser of the options that all benchmarks have.
 
     Parameters
@@ -123,6 +127,8 @@ def argument_parser(description, rows):
     description : str
     rows : iterable of str
         What can be chosen with ``--rows``.
+    threads : int, default=None
+        What ``--threads`` is unless given; ``None`` leaves each tool with its default.
     """
     rows = tuple(rows)
 
@@ -136,7 +142,8 @@ def argument_parser(description, rows):
     parser.add_argument("--quick", action="store_true", help="seconds of work, to see that it runs")
     parser.add_argument("--rows", type=chosen, default=rows, help=f"some of {','.join(rows)}")
     parser.add_argument("--repeats", type=int, help="rounds (default: 5, with --quick 1)")
-    parser.add_argument("--threads", type=int, help="for every tool (default: what each takes)")
+    shown = "0: what each takes" if threads is None else f"default {threads}; 0: what each takes"
+    parser.add_argument("--threads", type=int, default=threads, help=f"for every tool ({shown})")
     return parser
 
 
@@ -145,6 +152,7 @@ def parse(parser):
     options = parser.parse_args()
     if options.repeats is None:
         options.repeats = 1 if options.quick else 5
+    options.threads = options.threads or None
     return options
 
 

@@ -14,11 +14,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from sklearn.neural_network import MLPClassifier
-from skorch import NeuralNetClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from sklearn_dropout import DropoutMLPClassifier
+from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout.perceptron import why_unavailable
 
 from ._timing import seconds
 
@@ -33,7 +34,8 @@ class Settings:
     Attributes
     ----------
     name : str
-    data : callable () -> (float32 X, int64 y)
+    data : callable () -> (float32 X, y)
+        With integers for classes and float32 for a regression.
     hidden : tuple of int
         Units of each hidden layer, with dropout at `rate` after it.
     aims : dict of str
@@ -52,15 +54,21 @@ class Settings:
     unit: str = "epoch"
 
 
+def are_numbers(y):
+    """Whether targets are numbers and not classes."""
+    return y.dtype.kind == "f"
+
+
 def layer_sizes(X, y, settings):
     """Units of every layer; one output speaks for two classes."""
-    n_classes = len(np.unique(y))
-    return (X.shape[1], *settings.hidden, 1 if n_classes == 2 else n_classes)
+    n_outputs = 1 if are_numbers(y) else len(np.unique(y))
+    return (X.shape[1], *settings.hidden, 1 if n_outputs == 2 else n_outputs)
 
 
 def here(X, y, settings):
     """The whole public fit, checks of the data and all."""
-    estimator = DropoutMLPClassifier(
+    kind = DropoutMLPRegressor if are_numbers(y) else DropoutMLPClassifier
+    estimator = kind(
         settings.hidden,
         dropout_rate=settings.rate,
         batch_size=settings.batch_size,
@@ -81,10 +89,14 @@ def plain_pytorch(X, y, settings):
     """The ordinary loop, well written: batches by index, the fused Adam."""
     model = dropout_network(layer_sizes(X, y, settings), settings.rate)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    X, y = torch.from_numpy(X), torch.from_numpy(y)
     criterion = nn.CrossEntropyLoss()
+    if are_numbers(y):
+        criterion = nn.MSELoss()
+    elif model[-1].out_features == 1:
+        criterion = nn.BCEWithLogitsLoss()
+    X, y = torch.from_numpy(X), torch.from_numpy(y)
     if model[-1].out_features == 1:
-        criterion, y = nn.BCEWithLogitsLoss(), y[:, None].float()
+        y = y[:, None].float()
 
     def fit():
         for _ in range(settings.epochs):
@@ -98,9 +110,15 @@ def plain_pytorch(X, y, settings):
 
 def skorch_net(X, y, settings):
     """As skorch's tutorial has it, silent and without a validation split."""
-    sizes = (*layer_sizes(X, y, settings)[:-1], len(np.unique(y)))
-    net = NeuralNetClassifier(
-        nn.Sequential(*dropout_network(sizes, settings.rate), nn.Softmax(dim=-1)),
+    sizes = layer_sizes(X, y, settings)
+    if are_numbers(y):
+        kind, module = NeuralNetRegressor, dropout_network(sizes, settings.rate)
+        y = y[:, None]
+    else:
+        network = dropout_network((*sizes[:-1], len(np.unique(y))), settings.rate)
+        kind, module = NeuralNetClassifier, nn.Sequential(*network, nn.Softmax(dim=-1))
+    net = kind(
+        module,
         optimizer=torch.optim.Adam,
         lr=0.001,
         max_epochs=settings.epochs,
@@ -114,8 +132,9 @@ def skorch_net(X, y, settings):
 
 def scikit_learn(X, y, settings):
     """No dropout at all; neither convergence nor its absence ends the run."""
-    estimator = MLPClassifier(
-        settings.hidden,
+    kind = MLPRegressor if are_numbers(y) else MLPClassifier
+    estimator = kind(
+        hidden_layer_sizes=settings.hidden,
         batch_size=settings.batch_size,
         max_iter=settings.epochs,
         tol=0,
@@ -137,9 +156,12 @@ def keras_epochs(X, y, settings):
         model.add(keras.layers.Dense(n_units, activation="relu"))
         model.add(keras.layers.Dropout(settings.rate))
     n_outputs = layer_sizes(X, y, settings)[-1]
-    binary = n_outputs == 1
-    model.add(keras.layers.Dense(n_outputs, activation="sigmoid" if binary else "softmax"))
-    loss = "binary_crossentropy" if binary else "sparse_categorical_crossentropy"
+    output, loss = "softmax", "sparse_categorical_crossentropy"
+    if are_numbers(y):
+        output, loss = None, "mse"
+    elif n_outputs == 1:
+        output, loss = "sigmoid", "binary_crossentropy"
+    model.add(keras.layers.Dense(n_outputs, activation=output))
     model.compile(optimizer="adam", loss=loss)
     fit = partial(model.fit, X, y, batch_size=settings.batch_size, verbose=0)
     fit(epochs=1)
@@ -147,57 +169,32 @@ def keras_epochs(X, y, settings):
     return seconds(lambda: fit(epochs=epochs)) / epochs
 
 
-def matrix_products(X, y, settings):
-    """The products of the forward and backward pass and nothing else, batch by batch."""
-    X = torch.from_numpy(X)
-    weights = [
-        torch.randn(shape) / shape[0] ** 0.5 for shape in pairwise(layer_sizes(X, y, settings))
-    ]
-    batches = X.split(settings.batch_size)
-    products = {len(x): products_of_batch(weights, len(x)) for x in batches}
+def limit(X, y, settings):
+    """Products, random bits and Adam alone, in the kernels of the compiled loop."""
+    from . import _limit  # imports Numba
 
-    def fit():
-        for _ in range(settings.epochs):
-            for x in batches:
-                products[len(x)](x)
-
-    with torch.inference_mode():
-        return seconds(fit) / settings.epochs
-
-
-def products_of_batch(weights, n_rows):
-    """Function that multiplies what a step on a batch of `n_rows` rows multiplies."""
-    outputs = [torch.empty(n_rows, weight.shape[1]) for weight in weights]
-    deltas = [torch.randn(output.shape) for output in outputs]
-    gradients = [torch.empty_like(weight) for weight in weights]
-
-    def products(x):
-        inputs = [x, *outputs[:-1]]
-        for layer, weight in enumerate(weights):
-            torch.mm(inputs[layer], weight, out=outputs[layer])
-        for layer in reversed(range(len(weights))):
-            torch.mm(inputs[layer].t(), deltas[layer], out=gradients[layer])
-            if layer:
-                torch.mm(deltas[layer], weights[layer].t(), out=deltas[layer - 1])
-
-    return products
+    sizes = layer_sizes(X, y, settings)
+    return _limit.limit(X, sizes, settings.batch_size, settings.epochs, settings.rate > 0)
 
 
 TOOLS = {
     "here": here,
+    "limit": limit,
+    "scikit-learn": scikit_learn,
     "PyTorch": plain_pytorch,
     "skorch": skorch_net,
-    "scikit-learn": scikit_learn,
 }
 
 
 def available_tools():
     """Tools that can be imported, in the order of the columns."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keras = {}
+    tools = dict(TOOLS)
+    if why_unavailable():
+        del tools["limit"]
     try:
         backend = importlib.import_module("keras").config.backend()
-        keras[f"Keras ({backend})"] = keras_epochs
+        tools[f"Keras ({backend})"] = keras_epochs
     except ImportError:  # of Keras, or of the backend it is set to
         pass
-    return TOOLS | keras | {"products": matrix_products}
+    return tools

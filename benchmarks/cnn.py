@@ -3,8 +3,9 @@
 Run from the root of the repository: ``python -m benchmarks.cnn``, ``--quick`` to see that it runs.
 
 The network is conv 32, conv 32, spatial dropout 0.2, max pooling, dropout 0.25, dense 128,
-dropout 0.5, on 4,000 MNIST images in batches of 64. They are read from ``../shared/data/mnist``;
-where that folder is missing, the digits of scikit-learn stand in, enlarged to their size.
+dropout 0.5, on 4,000 MNIST images in batches of 64. They are read from the folder ``mnist`` in that
+of the environment variable ``SKLEARN_DROPOUT_DATA``; if there is none, the digits of scikit-learn
+stand in, enlarged to their size.
 
 The rows are measured in a process each, ``default`` with the threads that every tool takes by
 default and ``one`` with one thread.
@@ -27,8 +28,8 @@ from sklearn_dropout import DropoutCNNClassifier
 from . import _timing
 from ._timing import seconds
 
-MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
-PACKAGES = ("sklearn-dropout", "numpy", "scikit-learn", "torch", "skorch", "keras")
+MNIST = Path(os.environ.get("SKLEARN_DROPOUT_DATA", "nowhere")) / "mnist"
+PACKAGES = ("sklearn-dropout", "numba", "numpy", "scikit-learn", "torch", "skorch", "keras")
 SIDE, FILTERS, DENSE, BATCH_SIZE = 28, 32, 128, 64
 SPATIAL, ELEMENTS, HIDDEN = 0.2, 0.25, 0.5
 ROWS = {"default": None, "one": 1}

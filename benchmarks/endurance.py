@@ -52,7 +52,7 @@ def refused_fit(X, y):
 
 
 def small_searches():
-    """Searches in stacks, here and in two worker processes by turns."""
+    """Searches with one worker and with two by turns."""
     X, y = load_iris(return_X_y=True)
     grid = {"dropout_rate": [0.0, 0.2, 0.4], "alpha": [1e-4, 1e-2]}
 
@@ -166,7 +166,7 @@ def main():
     n_fits = options.fits or (40 if options.quick else 1_000)
     n_searches = options.searches or (4 if options.quick else 100)
     n_rows = options.rows or (50_000 if options.quick else 1_000_000)
-    print_header(["scikit-learn", "torch", "sklearn-dropout"])
+    print_header(["scikit-learn", "torch", "numba", "sklearn-dropout"])
 
     warm_up = 10 if options.quick else 100
     states, left = in_new_process(repeat, small_fits, n_fits, warm_up)

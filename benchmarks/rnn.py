@@ -23,7 +23,7 @@ from sklearn_dropout import DropoutRNNClassifier
 from . import _timing
 from ._timing import seconds
 
-PACKAGES = ("sklearn-dropout", "numpy", "scikit-learn", "torch", "keras", "tensorflow")
+PACKAGES = ("sklearn-dropout", "numba", "numpy", "scikit-learn", "torch", "keras", "tensorflow")
 N_UNITS = 64
 RATE = 0.2
 

@@ -1,17 +1,25 @@
-"""A search over dropout rates: `DropoutSearchCV` beside `GridSearchCV` over other tools.
+"""A search over dropout rates: `DropoutSearchCV` beside `GridSearchCV` over this and other tools.
 
 Run from the root of the repository: ``python -m benchmarks.search``, ``--quick`` to see that it
-runs. Every search has two workers and includes scoring. scikit-learn's MLP has no dropout and
-searches as many values of alpha instead.
+runs. Every search has two workers and includes scoring: `DropoutSearchCV` two threads,
+`GridSearchCV` two processes, which have started before they are timed. scikit-learn's MLP has no
+dropout and searches as many values of alpha instead.
 """
 
+import importlib.util
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import torch
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_circles
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_iris,
+    make_circles,
+    make_classification,
+)
 from sklearn.model_selection import (
     GridSearchCV,
     PredefinedSplit,
@@ -19,7 +27,7 @@ from sklearn.model_selection import (
     RepeatedStratifiedKFold,
 )
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
@@ -30,7 +38,7 @@ from . import _timing
 from ._timing import seconds
 from ._tools import dropout_network
 
-PACKAGES = ("sklearn-dropout", "numpy", "scikit-learn", "torch", "skorch")
+PACKAGES = ("sklearn-dropout", "numpy", "numba", "scikit-learn", "torch", "skorch")
 N_JOBS = 2
 RATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
 ALPHAS = [1e-5, 1e-4, 1e-3]
@@ -93,6 +101,22 @@ class Study:
         return n_candidates * self.cv.get_n_splits(*self.data)
 
 
+def default(quick):
+    """The network and the batch size that users start with."""
+    X, y = make_classification(600, 9, random_state=0)
+    cv = RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if quick else 2, random_state=0)
+    return Study(
+        "default",
+        (X.astype(np.float32), y),
+        cv,
+        (100,),
+        epochs=4 if quick else 100,
+        batch_size=200,
+        rates=[0.0, 0.2, 0.4, 0.6],
+        aims={"scikit-learn": ">= 10", "GridSearchCV": ">= 3"},
+    )
+
+
 def circles(quick):
     X, y = make_circles(100, noise=0.1, random_state=1)
     fold = PredefinedSplit(np.repeat([-1, 0], [30, 70]))
@@ -105,14 +129,14 @@ def circles(quick):
         batch_size=32,
         rates=[*RATES, 0.7],
         seeds=list(range(1 if quick else 4)),
-        aims={"scikit-learn": ">= 3", "skorch": ">= 12"},
+        aims={"scikit-learn": ">= 12", "skorch": ">= 40"},
     )
 
 
 def iris(quick):
     X, y = load_iris(return_X_y=True)
     cv = RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if quick else 10, random_state=0)
-    aims = {"scikit-learn": ">= 25", "skorch": ">= 100"}
+    aims = {"scikit-learn": ">= 60", "skorch": ">= 250"}
     data = X.astype(np.float32), y
     return Study("iris", data, cv, (16, 8), epochs=4 if quick else 40, batch_size=16, aims=aims)
 
@@ -130,10 +154,12 @@ def tables(load, splitter, quick):
         batch_size=32,
         alphas=ALPHAS,
         scaled=True,
+        aims={"scikit-learn": ">= 25", "skorch": ">= 100"},
     )
 
 
 STUDIES = {
+    "default": default,
     "iris": iris,
     "circles": circles,
     "breast_cancer": partial(tables, load_breast_cancer, RepeatedStratifiedKFold),
@@ -153,11 +179,16 @@ def search(search_class, network, grid, study):
         return seconds(lambda: engine.fit(*study.data))
 
 
-def here(study):
+def here(study, search_class=DropoutSearchCV):
     network = DropoutMLPClassifier if study.classifies else DropoutMLPRegressor
     network = network(study.hidden, max_iter=study.epochs, batch_size=study.batch_size)
     grid = {"dropout_rate": study.rates, "alpha": study.alphas, "random_state": study.seeds}
-    return search(DropoutSearchCV, network, grid, study)
+    return search(search_class, network, grid, study)
+
+
+def grid_search(study):
+    """The same estimator in scikit-learn's search."""
+    return here(study, GridSearchCV)
 
 
 def scikit_learn(study):
@@ -201,7 +232,12 @@ def skorch(study):
     return search(GridSearchCV, network, grid, study)
 
 
-TOOLS = {"here": here, "scikit-learn": scikit_learn, "skorch": skorch}
+TOOLS = {
+    "here": here,
+    "GridSearchCV": grid_search,
+    "scikit-learn": scikit_learn,
+    "skorch": skorch,
+}
 
 
 def compare(options):
@@ -245,6 +281,56 @@ def growth(options):
     _timing.print_table(title, ["candidates", "fits", "search", "per fit"], rows)
 
 
+class Listener:
+    """A callback of scikit-learn that is told of all and does nothing."""
+
+    max_propagation_depth = None
+
+    def setup(self, estimator, context):
+        pass
+
+    teardown = on_fit_task_begin = on_fit_task_end = setup
+
+
+def callbacks(options):
+    """Print what it costs to follow every epoch by a callback of scikit-learn (from 1.9 on)."""
+    if importlib.util.find_spec("sklearn.callback") is None:
+        return
+    study = iris(options.quick)
+    network = DropoutMLPClassifier(study.hidden, max_iter=study.epochs, batch_size=study.batch_size)
+    models = {
+        "network": network,
+        "pipeline": Pipeline([("scale", StandardScaler()), ("network", network)]),
+    }
+
+    def run(search_class, name, *listeners):
+        prefix = "" if name == "network" else "network__"
+        grid = {f"{prefix}dropout_rate": study.rates, f"{prefix}random_state": study.seeds}
+        search = search_class(models[name], grid, cv=study.cv, refit=False)
+        search.set_callbacks(*listeners)
+        return seconds(lambda: search.fit(*study.data))
+
+    works = {
+        f"{search_class.__name__}, {name}{', callback' if listeners else ''}": partial(
+            run, search_class, name, *listeners
+        )
+        for name in models
+        for search_class in (DropoutSearchCV, GridSearchCV)
+        for listeners in ((), (Listener(),))
+    }
+    times = _timing.interleave(works, options.repeats, "callbacks")
+    rows = [
+        [
+            name,
+            _timing.duration(taken),
+            _timing.spread(_timing.ratios(taken, times[name.removesuffix(", callback")])),
+        ]
+        for name, taken in times.items()
+    ]
+    title = "A callback that is told of every epoch: iris, one worker"
+    _timing.print_table(title, ["search", "time", "/ without callback"], rows)
+
+
 def main():
     """Print the tables."""
     parser = _timing.argument_parser(__doc__.splitlines()[0], STUDIES)
@@ -253,6 +339,7 @@ def main():
     with _timing.threads(options.threads):
         compare(options)
         growth(options)
+        callbacks(options)
 
 
 if __name__ == "__main__":

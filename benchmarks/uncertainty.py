@@ -17,7 +17,7 @@ from sklearn_dropout import DropoutMLPRegressor
 
 from . import _timing
 
-PACKAGES = ("sklearn-dropout", "numpy", "scikit-learn", "torch")
+PACKAGES = ("sklearn-dropout", "numba", "numpy", "scikit-learn", "torch")
 N_FEATURES = 20
 
 
