@@ -1,7 +1,7 @@
 """The limit of a perceptron's training: matrix products, random bits and Adam, nothing else.
 
 The kernels are those of the compiled loop, on the shapes of a work and in blocks of as many rows.
-What a real step does beside them is left out: gathering rows, activations, masks, loss, gradients
+The other work of a real step is left out: gathering rows, activations, masks, loss, gradients
 of biases, transposed copies. A faster kernel lowers the limit too: it says what the rest of a step
 costs, not how good the kernels are. Importing this module imports Numba.
 """
@@ -35,7 +35,7 @@ def outer(d, w, below):
 
 
 @inner(types.void)
-def multiply_block(layers, X, first_row, n_rows, params, gradient, work, anew):
+def multiply_block(layers, X, first_row, n_rows, params, gradient, work, overwrite):
     """The products of a block of rows, forward and backward."""
     n_layers = layers.shape[0]
     for layer in range(n_layers):
@@ -58,10 +58,10 @@ def multiply_block(layers, X, first_row, n_rows, params, gradient, work, anew):
         d = matrix(work, layers[layer, DELTAS], n_rows, n_out)
         column, g = vector(d, 0, n_rows), vector(gradient, layers[layer, WEIGHTS], n_in * n_out)
         if n_out == 1:
-            weighted_rows(x, column, True, g, anew)
+            weighted_rows(x, column, True, g, overwrite)
         else:
-            sums = vector(work, 0, n_out) if anew else g
-            multiply(matrix(g, 0, n_in, n_out), sums, 0 if anew else n_out, x, True, 0, d)
+            sums = vector(work, 0, n_out) if overwrite else g
+            multiply(matrix(g, 0, n_in, n_out), sums, 0 if overwrite else n_out, x, True, 0, d)
         if layer > 0:
             below = matrix(work, layers[layer - 1, DELTAS], n_rows, n_in)
             if n_out == 1:

@@ -93,7 +93,7 @@ def peak_memory():
 
 
 def in_new_process(function, *arguments):
-    """What `function` returns in a process of its own.
+    """What `function` returns in a separate process.
 
     Call it while this process is small: Linux lets a child inherit the peak of its parent's
     memory.

@@ -66,7 +66,7 @@ def layer_sizes(X, y, settings):
 
 
 def here(X, y, settings):
-    """The whole public fit, checks of the data and all."""
+    """The public fit, checks of the data included."""
     kind = DropoutMLPRegressor if are_numbers(y) else DropoutMLPClassifier
     estimator = kind(
         settings.hidden,

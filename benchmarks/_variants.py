@@ -13,7 +13,7 @@ from ._tools import here, layer_sizes
 
 
 def epoch_with(activation, settings):
-    """Seconds of an epoch of a whole fit with another activation."""
+    """Seconds of an epoch of a fit with another activation."""
     X, y = settings.data()
     estimator = DropoutMLPRegressor(
         settings.hidden,
@@ -30,7 +30,7 @@ def print_activations(settings, options):
     works = {name: partial(epoch_with, name, settings["default"]) for name in ACTIVATIONS}
     times = _timing.interleave(works, options.repeats, "activations")
     _timing.print_table(
-        "Activations: an epoch of the default network, in a whole fit",
+        "Activations: an epoch of the default network, in a public fit",
         ["activation", "time / epoch", "time / relu's", "aim"],
         [
             [
@@ -79,7 +79,7 @@ def threads_row(settings, is_busy, options):
 
 def print_threads(settings, options):
     _timing.print_table(
-        "One and two threads: an epoch, in a whole fit",
+        "One and two threads: an epoch, in a public fit",
         ["network", "neighbour", "one thread", "two threads", "one / two", "aim"],
         [
             threads_row(settings[name], is_busy, options)

@@ -58,7 +58,7 @@ def images(n_rows):
 
 
 def here(X, y, epochs, dropout=True):
-    """The whole public fit, checks of the data and all."""
+    """The public fit, checks of the data included."""
     rates = {"spatial_dropout_rate": SPATIAL, "conv_dropout_rate": ELEMENTS}
     estimator = DropoutCNNClassifier(
         DENSE,
@@ -181,7 +181,7 @@ def available_tools():
 
 
 def measure(n_threads, n_rows, epochs, n_repeats):
-    """Times of all tools on all threads, or on as many as given; in a process of its own.
+    """Times of all tools on all threads, or on as many as given; in a separate process.
 
     Returns
     -------

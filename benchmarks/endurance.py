@@ -4,7 +4,7 @@
 
 Fits and searches are repeated in one process, whose resident memory, threads and open files are
 counted on the way: a leak is a slope. Then a network is trained on a memory map of float32 rows
-that is larger than what a fit may take, in a process of its own, with its progress bar on.
+that is larger than what a fit may take, in a separate process, with its progress bar on.
 """
 
 import argparse

@@ -54,15 +54,15 @@ def print_fit(chosen, options):
         "Fit",
         ["work", "", *tools],
         rows,
-        f"Medians of {options.repeats} interleaved rounds (min-max). Here: the whole public fit. "
-        "Ratio: tool / here; for the limit here / limit.",
+        f"Medians of {options.repeats} interleaved rounds (min-max). Here: the public fit, checks "
+        "included. Ratio: tool / here; for the limit here / limit.",
         "Limit: the products, random bits and Adam of a step alone. scikit-learn drops nothing. "
         f"Keras without its first epoch, and with at most {MAX_KERAS_EPOCHS} epochs.",
     )
 
 
 def memory_of_fit(dtype, n_rows, settings):
-    """Peak memory before and after a fit, in bytes; to be run in a process of its own."""
+    """Peak memory before and after a fit, in bytes; to be run in a separate process."""
     estimator = DropoutMLPClassifier(
         settings.hidden, dropout_rate=settings.rate, batch_size=settings.batch_size, max_iter=1
     )

@@ -3,7 +3,7 @@
 Run from the root of the repository: ``python -m benchmarks.kinds``, ``--quick`` to see that it
 runs.
 
-Times are those of an epoch in a whole fit. Alpha dropout comes with SELU units, so it is compared
+Times are those of an epoch in a public fit. Alpha dropout comes with SELU units, so it is compared
 with networks of SELU units. Concrete dropout trains through PyTorch, as its rates are parameters.
 """
 
@@ -39,7 +39,7 @@ PERCEPTRONS = {"default": "default network", "circles": "two circles", "large128
 
 
 def epoch_of(network, X, y):
-    """Seconds of an epoch of a whole fit."""
+    """Seconds of an epoch of a public fit."""
     return _timing.seconds(lambda: network.fit(X, y)) / network.max_iter
 
 

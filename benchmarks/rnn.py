@@ -80,7 +80,7 @@ def all_settings(quick):
 
 
 def here(X, y, settings):
-    """The whole public fit, checks of the data and all."""
+    """The public fit, checks of the data included."""
     estimator = DropoutRNNClassifier(
         (N_UNITS,),
         input_dropout_rate=RATE,

@@ -282,7 +282,7 @@ def growth(options):
 
 
 class Listener:
-    """A callback of scikit-learn that is told of all and does nothing."""
+    """A callback of scikit-learn that follows all tasks and does nothing."""
 
     max_propagation_depth = None
 
@@ -327,7 +327,7 @@ def callbacks(options):
         ]
         for name, taken in times.items()
     ]
-    title = "A callback that is told of every epoch: iris, one worker"
+    title = "A callback that follows every epoch: iris, one worker"
     _timing.print_table(title, ["search", "time", "/ without callback"], rows)
 
 

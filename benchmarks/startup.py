@@ -1,4 +1,4 @@
-"""Imports and first fits, each in a process of its own.
+"""Imports and first fits, each in a separate process.
 
 Run from the root of the repository: ``python -m benchmarks.startup``, ``--quick`` to see that it
 runs.
@@ -47,7 +47,7 @@ AIMS = {EMPTY: "<= second fit + 10 s", FILLED: "<= second fit + 0.5 s"}
 
 
 def output_of(code, environment):
-    """What Python prints when it runs `code` in a process of its own."""
+    """What Python prints when it runs `code` in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,

@@ -95,7 +95,7 @@ def row(name, settings, n_repeats):
 
 
 def memory_of(n_rows, n_passes):
-    """Peak memory before and after `predict_uncertainty`, in bytes; in a process of its own."""
+    """Peak memory before and after `predict_uncertainty`, in bytes; in a separate process."""
     est = fitted(all_settings(quick=False)["small"])
     X = rows_of(n_rows)
     est.predict_uncertainty(X[:1000], 10)  # loads what the first call loads

@@ -118,7 +118,7 @@ def run(tasks, name):
 # nothing but ``history_``, to which it adds the curves (and it makes the fit slower, as each epoch
 # then ends with an evaluation of both sets).
 #
-# The log loss punishes answers that are wrong and sure of themselves, which accuracy does not see.
+# The log loss punishes confident wrong predictions, which accuracy does not see.
 
 results = dict(run([delayed(fit_with_curves)(name) for name in TUTORIAL], "single runs"))
 single = {name: results[name] for name in TUTORIAL}

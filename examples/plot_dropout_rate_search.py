@@ -6,7 +6,7 @@ How much dropout? A search over rates
 On irises and tumours no rate differs from no dropout by more than chance; on the diabetes data a
 rate of 0.2 raises R² from 0.43 to 0.48.
 
-Each data set wants a rate of its own, and one fit per rate is unreliable: another split or another
+Each data set needs another rate, and one fit per rate is unreliable: another split or another
 seed can change the curve. Here every rate is tried with several seeds on repeated cross-validation,
 some hundreds of networks for each data set, and the bands show how much single networks differ.
 :class:`~sklearn_dropout.DropoutSearchCV` trains them all.

@@ -1,6 +1,6 @@
 """
 ===================================================
-A mixed data frame: dropping whole variables
+A mixed data frame: dropping variables in full
 ===================================================
 
 Dropping variables and hidden units shrinks the gap between training and test accuracy to a third;
@@ -71,7 +71,7 @@ for name, label in zip(names, groups(names)):
 
 
 def model(**params):
-    """A pipeline from the data frame to the answer."""
+    """A pipeline from the data frame to the prediction."""
     network = DropoutMLPClassifier(
         (64, 32),
         batch_size=32,
@@ -86,7 +86,7 @@ comparison = compare_overfitting(
     {
         "no dropout": model(),
         "single columns, 0.2": model(input_dropout_rate=0.2),
-        "whole variables, 0.2": model(spatial_dropout_rate=0.2, feature_groups=groups),
+        "variables in full, 0.2": model(spatial_dropout_rate=0.2, feature_groups=groups),
         "hidden units, 0.4": model(dropout_rate=0.4),
         "variables and hidden units": model(
             spatial_dropout_rate=0.2, feature_groups=groups, dropout_rate=0.4

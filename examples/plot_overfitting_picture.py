@@ -9,7 +9,7 @@ better.
 A network with far more weights than there are points follows every point, noise and all. With
 dropout it cannot: at each training step another part of its units is missing, so no unit can
 specialise in one point. The page shows the two fits, and the network of the second as drawn on
-blackboards: whole, and thinned by one of its own masks.
+blackboards: in full, and thinned by one of its masks.
 """
 
 # %%
@@ -98,7 +98,7 @@ print(f"nearer to the curve with dropout: {nearer} of {N_DRAWS} draws")
 #
 # A network small enough to be drawn, and one mask of its own dropout layers: a
 # dropped unit takes its incoming and outgoing weights with it. Widths of the lines show the
-# weights. The next training step draws another mask; at prediction the network is whole.
+# weights. The next training step draws another mask; predictions use the full network.
 
 small = DropoutMLPRegressor(
     (8, 6), dropout_rate=0.4, max_iter=min(N_EPOCHS, 500), random_state=1
@@ -112,7 +112,7 @@ with torch.random.fork_rng():
     for layer, n_units in zip(layers, small.hidden_layer_sizes, strict=True):
         masks.append(layer(torch.ones(1, n_units)).numpy()[0] > 0)
 masks.append(np.ones(1, dtype=bool))
-whole = [np.ones_like(mask) for mask in masks]
+ones = [np.ones_like(mask) for mask in masks]
 
 
 def heights(n_units):
@@ -142,8 +142,8 @@ def draw_network(ax, network, masks):
 
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
-draw_network(axes[0], small, whole)
-axes[0].set_title("whole: at prediction")
+draw_network(axes[0], small, ones)
+axes[0].set_title("full: at prediction")
 draw_network(axes[1], small, masks)
 n_dropped = sum((~mask).sum() for mask in masks)
 axes[1].set_title(f"thinned: one training step, {n_dropped} units dropped")

@@ -3,8 +3,8 @@
 A one-step forecast with a band, by dropout at prediction time
 ==============================================================
 
-The band holds what it promises while the series goes on as before, and misses most values once the
-series leaves the range of the training rows.
+The band covers its nominal share of the values while the series continues as before, and misses
+most of them once the series leaves the range of the training rows.
 
 A recurrent network forecasts the next value of a series from the last 24. With dropout left on
 at prediction, each pass is another thinned network; the spread of many passes says where the
@@ -101,9 +101,9 @@ print(
 )
 
 # %%
-# In the full version the band keeps its promise where the series goes on as before, and is rather
-# too wide. Where the swings grow to three times their size it misses most of the values and is
-# hardly wider than before. The gates of the cell saturate: beyond the range of the training
-# rows all inputs look like the largest ones known, to every thinned network alike, so there is
-# nothing for dropout to disagree about. Such a band speaks of what the network could have learned
-# otherwise from rows like these, not of rows that are unlike them.
+# In the full version the band covers at least its nominal share while the series continues as
+# before: it is rather too wide. When the swings grow to three times their size it misses most of
+# the values and is hardly wider than before. The gates of the cell saturate: beyond the range of
+# the training rows all inputs look like the largest known ones, to all thinned networks, so these
+# do not disagree. Such a band shows how differently the network could have learned rows like these;
+# it says nothing about rows that are unlike them.

@@ -1,13 +1,13 @@
 """
 ======================================================
-Spatial dropout: whole feature maps, or single points?
+Spatial dropout: full feature maps, or single points?
 ======================================================
 
 On smooth signals, dropout of feature maps is ahead of dropout of single elements; on images of
 digits and on rough signals it is not.
 
 Neighbouring positions of a feature map carry much the same information. Dropping one of them
-leaves the network its neighbours; dropping the whole map, as Tompson et al. (2015) do, takes the
+leaves the network its neighbours; dropping the map in full, as Tompson et al. (2015) do, takes the
 information away. So where maps are smooth, spatial dropout should regularise more than dropout of
 single elements at the same rate. Does it, and does that help?
 
@@ -157,7 +157,7 @@ for row, (name, some) in zip(axes, drawn.items()):
         if not values.any():
             for spine in ax.spines.values():
                 spine.set(color="red", linewidth=3)
-figure.suptitle("Eight maps of one digit; dropped at rate 0.35, in red as a whole")
+figure.suptitle("Eight maps of one digit; dropped at rate 0.35, in red in full")
 plt.show()
 
 # %%
@@ -242,5 +242,5 @@ plt.show()
 # On signals, in the full version, the reason holds. While they are rough, up to a length of two
 # positions, the two kinds of dropout are alike. On smooth ones, of four and eight positions,
 # dropout of maps is ahead of dropout of elements in test accuracy, though by no more than the
-# spread of the repeats, and closes more of the gap. So it is smooth maps, as the paper has it, that
-# ask for dropout of whole ones.
+# spread of the repeats, and closes more of the gap. So dropout of full maps is for smooth maps, as
+# the paper says.

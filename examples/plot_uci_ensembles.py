@@ -8,7 +8,7 @@ on one of the two data sets a dropout rate of 0.05 mends most of the over-confid
 network.
 
 Lakshminarayanan, Pritzel & Blundell (2017) train five networks from different seeds, each of which
-answers with a mean and a variance, and take the mixture of the five as the answer. Their Table 1
+predicts a mean and a variance, and take the mixture of the five as the prediction. Their Table 1
 reports test RMSE and negative log-likelihood (NLL) on UCI data sets. The setting is theirs: one
 hidden layer of 50 ReLU units, 40 epochs, batches of 100, standardised inputs and targets, and the
 20 splits of :ref:`sphx_glr_auto_examples_plot_uci_uncertainty.py`. The paper does not tell the

@@ -124,14 +124,14 @@ for n in (50, 400):
 print(tabulate(rows, headers=["rows", "rate", "training residuals", "validation residuals"]))
 
 # %%
-# Two kinds of not knowing
+# Two kinds of uncertainty
 # ------------------------
 #
-# Two moons that overlap. Where they meet, no network could tell them apart, however many data
-# there were: the networks agree that the answer is open (aleatoric). Where the boundary leaves the
-# data, each thinned network continues it elsewhere, and they disagree (epistemic): the mutual
-# information between label and network. Far from the boundary all are sure, data or not: this is
-# doubt about where the classes part, no measure of distance from the data.
+# Two moons that overlap. Where they meet, no network could tell them apart, even with more data:
+# the networks agree that the class is uncertain (aleatoric). Where the boundary leaves the data,
+# each thinned network continues it differently, and they disagree (epistemic): the mutual
+# information between label and network. Far from the boundary all are certain, with or without
+# data: this is doubt about the boundary between the classes, not a distance from the data.
 
 X, y = make_moons(300, noise=0.25, random_state=0)
 classifier = DropoutMLPClassifier(
@@ -159,7 +159,7 @@ plt.show()
 # Digits to pass on
 # -----------------
 #
-# A network that may say "I do not know" is right more often where it does answer. Test digits are
+# A network that may say "I do not know" is right more often when it does decide. Test digits are
 # rejected from the most uncertain on; a fifth of them are upside down, which the network has
 # never seen and cannot be expected to read.
 

@@ -181,7 +181,7 @@ for task in TASKS:
 # steps does resist overfitting: on the sentences the test loss climbs much less from its minimum,
 # in every repeat, and the gap in accuracy shrinks. But fresh masks do it just as well, and which of
 # the two climbs less changes from one repeat to the next. On the digits neither kind overfits late;
-# there the variational network ends with the lower test loss, and about one more right answer in a
-# hundred. Sequences of 8 to 20 steps may be too short for fresh masks to do the harm that the paper
-# reports for whole texts. Nor does dropout make early stopping needless: on the sentences, where
-# labels are wrong, the mean test loss of each variant is lowest early on.
+# there the variational network ends with the lower test loss, and about one more correct prediction
+# in a hundred. Sequences of 8 to 20 steps may be too short for fresh masks to do the harm that the
+# paper reports for long texts. Nor does dropout make early stopping needless: on the sentences,
+# where labels are wrong, the mean test loss of each variant is lowest early in training.

@@ -1,6 +1,9 @@
 """The estimators of all families, small enough for tests that run over each of them."""
 
+from itertools import product
+
 import numpy as np
+import pytest
 from sklearn.base import is_classifier
 
 import sklearn_dropout
@@ -8,6 +11,11 @@ from sklearn_dropout.estimators.base import DropoutNetwork
 
 _PUBLIC = [getattr(sklearn_dropout, name) for name in sklearn_dropout.__all__]
 ALL = [kind for kind in _PUBLIC if isinstance(kind, type) and issubclass(kind, DropoutNetwork)]
+ONE_OF_EACH_FAMILY = [
+    sklearn_dropout.DropoutMLPClassifier,
+    sklearn_dropout.DropoutCNNRegressor,
+    sklearn_dropout.DropoutRNNClassifier,
+]
 CLASSIFIERS = [Est for Est in ALL if is_classifier(Est())]
 
 _SMALL = {
@@ -37,3 +45,18 @@ def problem(Est, n=48, seed=0, n_features=6):
 def answers(est, X):
     """Probabilities, or predicted targets."""
     return est.predict_proba(X) if is_classifier(est) else est.predict(X)
+
+
+def spread(**axes):
+    """Run a test over all values of each argument, but not over all combinations of them.
+
+    The longest axis goes with every combination of the others, one case for each.
+    """
+    longest, *others = sorted(axes, key=lambda name: -len(axes[name]))
+    values, combinations = list(axes[longest]), list(product(*(axes[name] for name in others)))
+    n = len(values)
+    rows = [
+        (values[(case + case // n) % n], *combinations[case % len(combinations)])
+        for case in range(max(n, len(combinations)))
+    ]
+    return pytest.mark.parametrize((longest, *others), rows)

@@ -154,7 +154,7 @@ def test_check_estimator_with_early_stopping(Est):
         )
         status = "refused" if result["status"] == "failed" and too_small else result["status"]
         names[status].add(result["check_name"])
-    # A weighted row lies on one side of the split as a whole, its copies on both.
+    # A weighted row is on one side of the split, its copies on both.
     equivalence = "check_sample_weight_equivalence_on_{}_data"
     assert names["failed"] <= {equivalence.format(form) for form in ("dense", "sparse")}
     assert len(names["refused"]) <= 5

@@ -1,4 +1,4 @@
-"""The documentation keeps its promises: its snippets run, its list of names is whole."""
+"""The documentation keeps its promises: its snippets run, its list of names is complete."""
 
 import doctest
 import importlib.util

@@ -109,7 +109,7 @@ def test_the_gallery_has_every_example():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FETCHING, ids=lambda path: path.stem)
 def test_examples_run_where_there_is_nothing(path, tmp_path):
-    """Other data stand in, and the output says so; .ci/run has all examples from a clone."""
+    """Other data replace it, and the output says so; .ci/run has all examples from a clone."""
     pytest.importorskip("matplotlib")
     pytest.importorskip("tabulate")
     nowhere = {"http_proxy": REFUSED, "https_proxy": REFUSED, "HOME": str(tmp_path)}

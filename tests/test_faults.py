@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from _families import ALL, answers, problem, small
+from _families import ALL, answers, problem, small, spread
 from _surroundings import surroundings
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.exceptions import FitFailedWarning, NotFittedError
@@ -134,7 +134,7 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
     if mode == "scoring":
         y = (X[:, 0] > 0).astype(int)
     params = MODES[mode]
-    whole = small(Est, **params).fit(X, y)
+    uninterrupted = small(Est, **params).fit(X, y)
     n_lines = count_lines(lambda: small(Est, **params).fit(X, y))
     before = surroundings()
     interrupted = 0
@@ -149,7 +149,7 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
                         est.fit(X, y)
                 except KeyboardInterrupt:
                     interrupted += 1
-                    # A fit hands its attributes over in one step, this one among them.
+                    # A fit sets its attributes in one step, this one among them.
                     finished = vars(est).get("t_") != kept.get("t_")
                     assert finished or all(vars(est)[k] is v for k, v in kept.items()), ctrl_c.where
             assert surroundings() == before, ctrl_c.where
@@ -160,7 +160,7 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
                 assert_unfitted(est)
             # And it trains as if nothing had been.
             if n % 5 == 0 and not est.warm_start:
-                np.testing.assert_array_equal(answers(est.fit(X, y), X), answers(whole, X))
+                np.testing.assert_array_equal(answers(est.fit(X, y), X), answers(uninterrupted, X))
     assert interrupted
 
 
@@ -169,7 +169,7 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
 @all_estimators
 def test_ctrl_c_as_a_signal(Est):
-    """Ctrl-C in the middle of whatever PyTorch is doing; once more where it came in a finalizer."""
+    """Ctrl-C at any moment in PyTorch; again if a finalizer swallowed it."""
     X, y = problem(Est, n=200)
     # A process in the background may have been started with Ctrl-C switched off.
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -301,8 +301,7 @@ def breaking(event, error):
     return Breaking()
 
 
-@pytest.mark.parametrize("event", EVENTS)
-@all_estimators
+@spread(event=EVENTS, Est=ALL)
 def test_error_in_a_callback(Est, event):
     X, y = problem(Est)
     error = ZeroDivisionError("of the user")
@@ -342,9 +341,11 @@ def test_error_in_a_solver(Est):
     assert_unfitted(est)
 
 
-@pytest.mark.parametrize("place", ["callback", "scorer", "solver"])
-@pytest.mark.parametrize("text", ["CUDA out of memory", "integer multiplication overflow"])
-@all_estimators
+@spread(
+    Est=ALL,
+    place=["callback", "scorer", "solver"],
+    text=["CUDA out of memory", "integer multiplication overflow"],
+)
 def test_errors_of_the_user_about_memory_are_passed_on(Est, text, place):
     """A RuntimeError of a callback became a MemoryError that blamed hidden_layer_sizes."""
     error = RuntimeError(text)

@@ -11,16 +11,14 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from _families import ALL, answers, problem, small
+from _families import ALL, ONE_OF_EACH_FAMILY, answers, problem, small, spread
 from sklearn.base import is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_dropout import (
-    DropoutCNNRegressor,
     DropoutMLPClassifier,
     DropoutMLPRegressor,
-    DropoutRNNClassifier,
     DropoutSearchCV,
 )
 
@@ -70,9 +68,7 @@ def trusted_types(est):
 
 
 WAYS = [through_pickle, through_joblib, through_cloudpickle, through_skops, copy.deepcopy]
-one_of_each_family = pytest.mark.parametrize(
-    "Est", [DropoutMLPClassifier, DropoutCNNRegressor, DropoutRNNClassifier]
-)
+one_of_each_family = pytest.mark.parametrize("Est", ONE_OF_EACH_FAMILY)
 all_ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
@@ -88,8 +84,7 @@ def assert_same(got, expected, X):
 
 
 @all_ways
-@all_estimators
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@spread(Est=ALL, dtype=[np.float32, np.float64])
 def test_round_trip(Est, way, dtype):
     X, y = problem(Est)
     est = small(Est, early_stopping=True, validation_fraction=0.25).fit(X.astype(dtype), y)
@@ -107,7 +102,7 @@ def test_round_trip(Est, way, dtype):
 @all_ways
 @one_of_each_family
 def test_round_trip_between_calls_of_partial_fit(Est, way):
-    """Training goes on from where it was saved, masks and optimiser included."""
+    """Training continues from where it was saved, masks and optimiser included."""
     X, y = problem(Est)
     classes = {"classes": np.unique(y)} if is_classifier(Est()) else {}
     params = {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 1.0}
@@ -132,10 +127,10 @@ def test_round_trip_of_an_unfitted_estimator(Est, way):
 @one_of_each_family
 def test_round_trip_of_a_pipeline_and_a_search(Est, way):
     X, y = problem(Est)
-    whole = make_pipeline(StandardScaler(), small(Est))
-    assert_same(way(whole.fit(X, y)), whole, X)
-    name = whole.steps[-1][0]
-    search = DropoutSearchCV(whole, {f"{name}__dropout_rate": [0.0, 0.2]}, cv=2).fit(X, y)
+    model = make_pipeline(StandardScaler(), small(Est))
+    assert_same(way(model.fit(X, y)), model, X)
+    name = model.steps[-1][0]
+    search = DropoutSearchCV(model, {f"{name}__dropout_rate": [0.0, 0.2]}, cv=2).fit(X, y)
     loaded = way(search)
     assert_same(loaded, search, X)
     assert loaded.best_params_ == search.best_params_
@@ -163,7 +158,7 @@ def test_round_trip_of_other_kinds_of_targets(way):
 
 @all_estimators
 def test_types_that_skops_has_to_trust(Est):
-    """One class, whatever was recorded or is kept for the next call of partial_fit."""
+    """A single class, with any record and any state for the next call of partial_fit."""
     skops = pytest.importorskip("skops.io")
     X, y = problem(Est)
     classes = {"classes": np.unique(y)} if is_classifier(Est()) else {}
@@ -288,7 +283,7 @@ def test_a_model_of_an_absent_accelerator_predicts_on_the_cpu(Est):
 
 @all_estimators
 def test_training_goes_on_here_after_an_accelerator(Est):
-    """Streams of masks are the device's own: on another kind of device they start anew."""
+    """Streams of masks belong to a kind of device: on another one they are new."""
     X, y = problem(Est)
     classes = {"classes": np.unique(y)} if is_classifier(Est()) else {}
     est = small(Est).partial_fit(X, y, **classes)
@@ -317,9 +312,7 @@ class FullDisk(io.RawIOBase):
         return len(data)
 
 
-@pytest.mark.parametrize("n_bytes", [0, 300, 3_000])
-@pytest.mark.parametrize("dump", [pickle.dump, joblib.dump])
-@all_estimators
+@spread(Est=ALL, dump=[pickle.dump, joblib.dump], n_bytes=[0, 300, 3_000])
 def test_full_disk(Est, dump, n_bytes):
     X, y = problem(Est)
     est = small(Est, hidden_layer_sizes=(200,)).fit(X, y)

@@ -1,4 +1,4 @@
-"""Layout of images: where their channels are, and what looks like images of another layout."""
+"""Layout of images: position of the channels, and warnings of a layout that looks wrong."""
 
 import warnings
 
@@ -27,7 +27,7 @@ def channels_first(X, shape):
 
 
 def hint_at_layout(shape, data_format):
-    """Warn of samples that look like images whose channels are elsewhere.
+    """Warn of samples that look like images with their channels on another axis.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def hint_at_layout(shape, data_format):
         As the network takes the samples.
     data_format : {"channels_first", "channels_last"}
     """
-    silence = f"If this is what you mean, pass input_shape={shape}."
+    silence = f"If the layout is right, pass input_shape={shape} to silence this warning."
     if data_format == "channels_first" and len(shape) > 2 and looks_channels_last(shape):
         warnings.warn(
             f"X has samples of shape {shape}, which are taken as {shape[0]} channels of "

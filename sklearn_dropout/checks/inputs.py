@@ -1,4 +1,4 @@
-"""Inputs that are no table of numbers: what they are, and what to pass instead."""
+"""Inputs that are not a table of numbers: what they are, and what to pass instead."""
 
 from collections.abc import Iterator, Mapping, Set
 
@@ -7,13 +7,13 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-# Of conversions that fail where there are several numbers for one, by NumPy, PyTorch, scikit-learn.
+# How NumPy, PyTorch and scikit-learn refuse several numbers in the place of one.
 _CONVERSION = "array element", "inhomogeneous", "real number", "one element", "Expected 2D"
 _NESTED = (list, tuple, np.ndarray, torch.Tensor)
 
 
 def check_container(X):
-    """Refuse what holds data without being an array or a list of rows."""
+    """Refuse containers that are neither arrays nor lists of rows."""
     if isinstance(X, (Dataset, DataLoader)):
         remedy = "its inputs and targets as X and y, such as `X, y = dataset.tensors`"
     elif isinstance(X, PackedSequence):
@@ -24,11 +24,11 @@ def check_container(X):
         remedy = "the rows in their order, such as list(X)"
     else:
         return
-    raise TypeError(f"X is a {type(X).__name__}, but is to be an array or a list. Pass {remedy}.")
+    raise TypeError(f"X is a {type(X).__name__}; it must be an array or a list. Pass {remedy}.")
 
 
 def explain(X, error, remedies):
-    """What is wrong with inputs that could not become numbers; None where that is something else.
+    """Explain why inputs cannot become numbers; None if the error has another cause.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def explain(X, error, remedies):
 
 
 def _nested(X):
-    """The first place where there are several numbers for one, or None."""
+    """The first place with several numbers instead of one, or None."""
     if hasattr(X, "columns"):
         return _nested_column(X)
     objects = getattr(X, "dtype", None) == np.dtype(object)

@@ -13,13 +13,13 @@ MAX_TOKENS = 1 << 24
 
 
 def check_mask_value(mask_value, n_tokens):
-    """What marks padded steps of numbers, as a float, or None."""
+    """The value that marks padded steps of numbers, as a float, or None."""
     if mask_value is None:
         return None
     if n_tokens is not None:
         raise ValueError(
-            f"mask_value={mask_value!r} is for sequences of numbers, but n_tokens={n_tokens!r}. Of "
-            "tokens, 0 is padding: leave mask_value=None and see mask_zero."
+            f"mask_value={mask_value!r} is for sequences of numbers, but n_tokens={n_tokens!r}. "
+            "The padding of tokens is 0: leave mask_value=None and use mask_zero."
         )
     return float(mask_value)
 
@@ -57,9 +57,9 @@ def as_rectangle(X, padding, n_channels=None):
     ----------
     X : list of arrays of shape (n_steps, n_channels) or (n_steps,); anything else stays as it is
     padding : float or None
-        What is put behind sequences that are shorter than others; None is NaN.
+        Fills up the shorter sequences at their end; None is NaN.
     n_channels : int, default=None
-        Of the fitted sequences; for a list of nothing but empty lists.
+        Of the fitted sequences; needed if all sequences are empty lists.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def _padded(sequences, padding, n_channels):
 
 
 def _refuse_missing(sequences):
-    """Refuse NaN, which would be taken for padding."""
+    """Refuse NaN, which would count as padding."""
     for row, sequence in enumerate(sequences):
         if sequence.dtype.kind == "f" and np.isnan(sequence).any():
             raise ValueError(
@@ -136,7 +136,7 @@ def flatten(X, n_channels, input_shape):
 
 
 def left_aligned_numbers(X, n_channels, mask_value):
-    """Move padded steps behind the others, as far as the longest sequence reaches.
+    """Move padded steps to the end of each sequence, and cut off steps that are padded in all rows.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def left_aligned_numbers(X, n_channels, mask_value):
         Of numbers, or NaN where padded.
     n_channels : int
     mask_value : float or None
-        What all channels of a padded step are; None is NaN.
+        Value of all channels of a padded step; None is NaN.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def left_aligned_numbers(X, n_channels, mask_value):
 
 
 def left_aligned(X, n_tokens, mask_zero):
-    """Check tokens, and move those of padding behind the others, as far as the longest row reaches.
+    """Check tokens, move padding to the end of each row, and cut off columns of padding alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks of targets as they were given: what is missing, or is no number and no label."""
+"""Checks of targets as given: missing values, and values that are neither numbers nor labels."""
 
 from datetime import date, time, timedelta
 
@@ -9,12 +9,12 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from .validation import as_array, is_time, refuse_times
 
-_LARGEST_LABEL = 2.0**62  # where scikit-learn takes numbers as whole
-_MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be there
+_LARGEST_LABEL = 2.0**62  # up to which scikit-learn takes numbers as integers
+_MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which may not be installed
 
 
 def check_targets(y, name, numeric):
-    """Refuse targets that no task has: missing values, times, and text where numbers are due.
+    """Refuse targets that no task takes: missing values, times, and text instead of numbers.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def check_targets(y, name, numeric):
     name : str
         Of the argument.
     numeric : bool
-        Whether the targets are to be numbers, those of a regressor.
+        Whether the targets must be numbers, as those of a regressor.
     """
     y = as_array(y, name)
     if sparse.issparse(y):
@@ -46,7 +46,7 @@ def check_targets(y, name, numeric):
 
 
 def check_objects_in_inputs(X):
-    """Refuse times among inputs that are objects, which no conversion would name."""
+    """Refuse times in arrays of objects; the error of a conversion would not name them."""
     if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 2:
         for row, values in enumerate(X):
             for value in values:
@@ -65,14 +65,14 @@ def _check_sparse(y, name, numeric):
 
 
 def _values(y):
-    """The targets as an array; of objects, where they may be missing or of several types."""
+    """The targets as an array; of objects if values may be missing or of several types."""
     dtype = getattr(y, "dtype", None)
     try:
         if isinstance(dtype, np.dtype) and not hasattr(y, "iloc"):
             return np.asarray(y)
-        # Lists become text where a single value is.
+        # A single string turns a list into an array of strings.
         return np.asarray(y, dtype=object) if isinstance(y, (list, tuple)) else np.asarray(y)
-    except (TypeError, ValueError):  # ragged, which scikit-learn refuses
+    except (TypeError, ValueError):  # ragged: scikit-learn refuses it later
         return np.zeros(0)
 
 
@@ -98,9 +98,9 @@ def _check_objects(values, name):
             continue
         if isinstance(value, (list, tuple, set, frozenset, dict, np.ndarray)):
             raise ValueError(
-                f"{name} has {value!r} in row {index // width}, where one target is due, or rows "
-                "of one length. For several labels pass an indicator matrix, such as "
-                "sklearn.preprocessing.MultiLabelBinarizer makes."
+                f"{name} has {value!r} in row {index // width}: give one target for each row, or "
+                "rows of equal length. For several labels per row pass an indicator matrix, for "
+                "example from sklearn.preprocessing.MultiLabelBinarizer."
             )
         if _is_missing(value):
             _refuse_missing((index // width,), value, name)
@@ -124,7 +124,7 @@ def _refuse_missing(index, value, name):
 
 
 def _check_text(values, name):
-    """Refuse text that is no number."""
+    """Refuse text that does not stand for a number."""
     for index, value in np.ndenumerate(values):
         if isinstance(value, (str, bytes)):
             try:
@@ -136,7 +136,7 @@ def _check_text(values, name):
                 ) from None
 
 
-@np.errstate(invalid="ignore")  # where scikit-learn looks whether huge numbers are whole
+@np.errstate(invalid="ignore")  # scikit-learn casts huge numbers to int
 def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
     try:
@@ -155,9 +155,9 @@ def check_labels(y, name="y"):
         )
     if kind.startswith("continuous"):
         values = np.asarray(y, dtype=np.float64)
-        whole = (values == np.floor(values)) & (np.abs(values) < _LARGEST_LABEL)
-        value = values[~whole].flat[0]
-        remedy = "make classes of them (numpy.digitize)"
+        is_integer = (values == np.floor(values)) & (np.abs(values) < _LARGEST_LABEL)
+        value = values[~is_integer].flat[0]
+        remedy = "bin them into classes (numpy.digitize)"
         if values.ndim == 2:
             remedy = "round them to an indicator matrix of zeros and ones"
         raise ValueError(
@@ -166,7 +166,7 @@ def check_labels(y, name="y"):
         )
     if kind == "unknown":
         raise ValueError(
-            f"Unknown label type: {kind}. {name} has elements that are no labels. Use numbers or "
+            f"Unknown label type: {kind}. {name} has elements that are not labels. Use numbers or "
             "strings, one for each row, or an indicator matrix."
         )
     return column_or_1d(y, warn=True)
@@ -180,8 +180,8 @@ def _check_indicators(y, name):
         largest = values[-1].item()
         raise ValueError(
             f"{name} has shape {y.shape} and the values {values.tolist()}: an indicator matrix "
-            f"has 1 where a row has a label and 0 elsewhere. Pass ({name} == {largest!r}), if "
-            f"{largest!r} says that it has."
+            f"has 1 where a row has a label and 0 elsewhere. Pass ({name} == {largest!r}) if "
+            f"{largest!r} means that the row has the label."
         )
     return y
 
@@ -200,5 +200,5 @@ def check_classes(classes):
             f"strings: {error}"
         ) from error
     if len(found) < 2:
-        raise ValueError(f"classes={classes!r} has one class only: at least 2 are needed.")
+        raise ValueError(f"classes={classes!r} has a single class; at least 2 are needed.")
     return found

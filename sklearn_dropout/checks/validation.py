@@ -71,17 +71,17 @@ __all__ = [
     "set_callback_params",
 ]
 
-# What to do where a fitted network cannot be gone on with.
-START_ANEW = "To start anew, use fit with warm_start=False in place of warm_start or partial_fit."
+# What to do if training cannot continue from the fitted network.
+FIT_NEW = "To start from new weights, call fit with warm_start=False."
 
 # Of sample weights: room for the sums and ratios of float32.
 SMALLEST_SUM, LARGEST_SUM = 1e-30, 1e30
 
 
 def as_array(data, name="X"):
-    """Torch tensors as NumPy arrays, from any device and without gradient; the rest as it is.
+    """Torch tensors as NumPy arrays, from any device and without gradient; other data unchanged.
 
-    Dates, times and durations are refused, which count as whole numbers where they are converted.
+    Dates, times and durations are refused: a conversion would turn them into integers.
     """
     if not isinstance(data, torch.Tensor):
         _check_dtypes(data, name)
@@ -110,20 +110,20 @@ def _check_dtypes(data, name):
 
 
 def is_time(type_name):
-    """Whether the name of a dtype or type is that of dates, times or durations."""
+    """Whether the name of a dtype or type belongs to dates, times or durations."""
     kinds = ("datetime", "timedelta", "date", "time", "duration", "period", "timestamp", "<m8")
     return type_name.lower().startswith(kinds)
 
 
 def refuse_times(name, where):
-    """Say what to do with them."""
+    """Raise an error that says what to pass instead."""
     raise ValueError(
         f"{name} has dates or times, {where}. Pass numbers, such as the days since a date."
     )
 
 
 def precision(X):
-    """The dtype in which answers about data like `X` are given: float32 or float64."""
+    """The dtype of predictions for data like `X`: float32 or float64."""
     X = as_array(X)
     dtypes = X.dtypes if hasattr(X, "columns") and hasattr(X, "dtypes") else (None,)
     if all(isinstance(dtype, np.dtype) for dtype in dtypes):
@@ -182,12 +182,12 @@ def check_window(name, size, n_dimensions):
 
 
 def check_input_shape(input_shape):
-    """Shape (channels, *positions) of a sample, as a tuple of int; None where there is none."""
+    """Shape (channels, *positions) of a sample, as a tuple of int; None stays None."""
     if input_shape is None:
         return None
     shape = np.asarray(input_shape)
-    whole = shape.ndim == 1 and shape.dtype.kind in "iu"
-    if not whole or not 2 <= len(shape) <= 4 or (shape < 1).any():
+    is_integer = shape.ndim == 1 and shape.dtype.kind in "iu"
+    if not is_integer or not 2 <= len(shape) <= 4 or (shape < 1).any():
         raise ValueError(
             f"input_shape={input_shape!r} must be (channels, length), (channels, height, width) "
             "or (channels, depth, height, width), whole numbers > 0."
@@ -205,7 +205,7 @@ def check_rates(name, rates, n_sites, site):
     rates : float or array-like
     n_sites : int
     site : str
-        What a place is called in the error, in the plural.
+        Name of the places in the error, in the plural.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def check_feature_groups(feature_groups, n_features, names=None):
     feature_groups : None, int, array-like or callable
     n_features : int
     names : array-like of str, default=None
-        Of the columns, where they have any.
+        Of the columns, if they have names.
 
     Returns
     -------
@@ -277,7 +277,7 @@ def check_feature_groups(feature_groups, n_features, names=None):
 
 
 def check_device(device):
-    """Name of a device that works here."""
+    """Name of a device that works on this machine."""
     if device == "auto":
         if not torch.accelerator.is_available():
             return "cpu"
@@ -319,18 +319,18 @@ def check_solver(solver):
 
 
 def check_callbacks(callbacks):
-    """Refuse what skorch could not tell of epochs and batches."""
+    """Refuse entries of `callbacks` that skorch cannot call."""
     for entry in callbacks or ():
         named = isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
         if not hasattr(entry[1] if named else entry, "on_train_begin"):
             raise TypeError(
-                f"callbacks={callbacks!r} has {entry!r}, which is no skorch callback. Give a list "
-                "of skorch callbacks, or of pairs (name, callback)."
+                f"callbacks={callbacks!r} has {entry!r}, which is not a skorch callback. Give a "
+                "list of skorch callbacks, or of pairs (name, callback)."
             )
 
 
 def named_callbacks(callbacks):
-    """Pairs (name, callback): the names given, else the classes', numbered where they repeat."""
+    """Pairs (name, callback): given names, or those of the classes, numbered if they repeat."""
     pairs = [c if isinstance(c, tuple) else (type(c).__name__, c) for c in callbacks or ()]
     names = [name for name, _ in pairs]
     return [
@@ -354,7 +354,7 @@ def set_callback_params(callbacks, params):
 
 
 def check_monitors(callbacks, validated):
-    """Refuse callbacks that follow the validation set where there is none.
+    """Refuse callbacks that follow the validation set if there is none.
 
     Parameters
     ----------
@@ -369,7 +369,7 @@ def check_monitors(callbacks, validated):
         if monitor.removesuffix("_best") in ("valid_loss", "valid_score"):
             raise ValueError(
                 f"callbacks has {name} with monitor={monitor!r}, but there are no validation rows. "
-                "Pass X_val and y_val to fit, or use early_stopping=True, or let it monitor "
+                "Pass X_val and y_val to fit, or use early_stopping=True, or monitor "
                 f"{monitor.replace('valid', 'train').replace('score', 'loss')!r}."
             )
 
@@ -388,7 +388,7 @@ def check_weights(sample_weight, X, name="sample_weight"):
             "a weight of 0 leaves a row out."
         )
     if not weight.any():
-        raise ValueError(f"{name} is zero for every row: there is nothing to learn from.")
+        raise ValueError(f"{name} is zero for every row: no row is left to train on.")
     if not SMALLEST_SUM < weight.sum() < LARGEST_SUM:
         raise ValueError(
             f"{name} has a sum of {weight.sum()}. Scale the weights, for example to a mean of 1; "

@@ -8,8 +8,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from .validation import LARGEST_SUM, SMALLEST_SUM
 
-# The penalty over the weight of a batch: beyond float32, and strong enough to warn of where the
-# weights, of such a mean or a smaller one, are to blame.
+# The penalty over the weight of a batch: beyond float32, and strong enough for a warning if the
+# weights cause it, with such a mean or a smaller one.
 _LARGEST_PENALTY, _STRONG_PENALTY, _SMALL_MEAN = 1e30, 0.1, 0.01
 
 
@@ -28,7 +28,7 @@ def class_factors(class_weight, classes, codes, weight):
     Returns
     -------
     factors : float64 ndarray of shape (n_classes,)
-        With 'balanced' 0 for classes without any row of positive weight.
+        With 'balanced', 0 for classes without a row of positive weight.
     """
     if isinstance(class_weight, list):
         raise ValueError(
@@ -72,8 +72,8 @@ def label_factors(class_weight, y, weight):
     if not pairs or len(class_weight) != n_labels:
         raise ValueError(
             f"class_weight={class_weight!r} does not fit the {n_labels} labels of y. Pass "
-            "'balanced', or a list with a dict for each label, such as {0: 1.0, 1: 5.0} where the "
-            "rows that have it are to count five times."
+            "'balanced', or a list with a dict for each label, such as {0: 1.0, 1: 5.0} to count "
+            "rows that have the label five times."
         )
     for weights in class_weight:
         unknown = [key for key in weights if key not in (0, 1)]
@@ -96,10 +96,10 @@ def _from_dict(weights, labels, class_weight):
             )
     missing = [label for label in labels if label not in weights]
     unknown = [label for label in weights if label not in labels]
-    if missing and unknown:  # labels of a fold without some class are all there
+    if missing and unknown:  # a fold may lack some of the classes
         raise ValueError(
-            f"class_weight={class_weight!r} has {unknown}, which are no classes of y, and no "
-            f"weight for {missing}. Its keys are labels as they are in y."
+            f"class_weight={class_weight!r} has {unknown}, which are not classes of y, and no "
+            f"weight for {missing}. Its keys must be the labels in y."
         )
     return np.array([weights.get(label, 1.0) for label in labels], dtype=np.float64)
 
@@ -108,7 +108,7 @@ def check_sum(weight, class_weight):
     """The weights of the rows, unless `class_weight` has made them too small or too large."""
     if not weight.any():
         raise ValueError(
-            f"class_weight={class_weight!r} is zero for every row: there is nothing to learn from."
+            f"class_weight={class_weight!r} is zero for every row: no row is left to train on."
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
@@ -121,7 +121,7 @@ def check_sum(weight, class_weight):
 
 
 def check_penalty(estimator, train, batch_size):
-    """Refuse a penalty beside which the loss is nothing; warn where weights make it strong.
+    """Refuse a penalty that outweighs the loss; warn if small weights make it strong.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check_penalty(estimator, train, batch_size):
     batch_size : int
     """
     alpha = float(estimator.alpha)
-    if not alpha or estimator.solver == "adamw":  # whose decay no weight divides
+    if not alpha or estimator.solver == "adamw":  # whose decay is not divided by weights
         return
     strength = alpha / (train.total_weight * min(1.0, batch_size / len(train.rows)))
     mean = train.total_weight / train.n_given
@@ -139,7 +139,7 @@ def check_penalty(estimator, train, batch_size):
     if strength > _LARGEST_PENALTY:
         small = f" beside weights ({culprit}) with a mean of {mean:.3g}" if mean < 1 else ""
         raise ValueError(
-            f"alpha={alpha!r} is out of proportion{small}: nothing but the penalty would be "
+            f"alpha={alpha!r} is out of proportion{small}: only the penalty would be "
             f"minimised. Use a smaller alpha{', or weights with a mean of 1' if small else ''}."
         )
     if mean < _SMALL_MEAN and strength > _STRONG_PENALTY:

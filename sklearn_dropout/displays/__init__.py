@@ -1,4 +1,4 @@
-"""Pictures of training, of rates and of overfitting.
+"""Figures of training, of rates, of overfitting and of coverage.
 
-The topmost room: may import all others.
+The topmost room: imports `model_selection` and what lies below, and no room imports it.
 """

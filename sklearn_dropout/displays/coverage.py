@@ -1,4 +1,4 @@
-"""Pictures of the share of targets that intervals hold."""
+"""Figure of the coverage of prediction intervals."""
 
 import numpy as np
 from scipy.stats import norm
@@ -10,22 +10,22 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 class IntervalCoverageDisplay:
-    """Found against nominal coverage of prediction intervals.
+    """Observed against nominal coverage of prediction intervals.
 
-    Intervals that hold what they promise lie on the diagonal; below it they are too narrow, above
-    it too wide. It is recommended to use :meth:`from_estimator` to create a display. All parameters
-    are stored as attributes.
+    Intervals with the right coverage are on the diagonal; those below it are too narrow, those
+    above it too wide. It is recommended to use :meth:`from_estimator` to create a display. All
+    parameters are stored as attributes.
 
     Parameters
     ----------
     nominal : ndarray of shape (n_levels,)
-        Share of the targets that intervals should hold.
+        Fraction of the targets that intervals should contain.
     found : ndarray of shape (n_levels,)
-        Share that they hold.
+        Fraction that they contain.
     width : ndarray of shape (n_levels,)
         Mean width, in the units of the targets.
     n_samples : int
-        Targets.
+        Number of targets.
     estimator_name : str, default=None
         For the legend.
 
@@ -36,12 +36,13 @@ class IntervalCoverageDisplay:
     line_ : matplotlib Line2D
     diagonal_ : matplotlib Line2D
     band_ : matplotlib PolyCollection or None
-        Where 95 % of the shares lie if the nominal coverage is right and targets are independent.
+        Contains 95 % of the observed fractions if the nominal coverage is right and targets are
+        independent.
 
     See Also
     --------
-    DropoutEnsembleRegressor : Has intervals with a guarantee.
-    sklearn.calibration.CalibrationDisplay : The same question about classes.
+    DropoutEnsembleRegressor : Intervals of guaranteed coverage.
+    sklearn.calibration.CalibrationDisplay : Calibration of probabilities.
 
     Examples
     --------
@@ -67,18 +68,18 @@ class IntervalCoverageDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure. Several estimators may share axes.
+            Axes to draw on; ``None`` makes a new figure. Several estimators may share axes.
         name : str, default=None
             For the legend; ``None`` is `estimator_name`.
         show_band : bool, default=True
-            Whether to draw the band of chance around the diagonal.
+            Whether to draw the band of random variation around the diagonal.
         **kwargs : dict
             For matplotlib's ``plot`` of the curve.
 
         Returns
         -------
         display : IntervalCoverageDisplay
-            Itself.
+            The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -111,9 +112,9 @@ class IntervalCoverageDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted. An ensemble with `cv` is asked for its ``predict_interval``; of any other
-            regressor with ``predict(X, return_std=True)``, intervals are those of a normal
-            distribution. The end of a ``Pipeline`` counts.
+            Fitted, or a fitted ``Pipeline`` that ends with one. Intervals of an ensemble with `cv`
+            are those of ``predict_interval``; those of other regressors with
+            ``predict(X, return_std=True)`` are those of a normal distribution.
         X : array-like of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,)
@@ -121,9 +122,9 @@ class IntervalCoverageDisplay:
         levels : array-like of float, default=(0.1, ..., 0.9, 0.95)
             Nominal coverages, in (0, 1).
         random_state : int, RandomState instance or None, default=None
-            Determines dropout masks, where the estimator takes a `random_state` to predict.
+            Determines dropout masks, if ``predict`` of the estimator takes a `random_state`.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         name : str, default=None
             For the legend; ``None`` is the name of the class.
         **kwargs : dict

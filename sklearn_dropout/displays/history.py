@@ -1,4 +1,4 @@
-"""Pictures of the training of a network."""
+"""Figure of the training of a network."""
 
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor
@@ -10,7 +10,7 @@ from ..estimators.base import DropoutNetwork
 
 
 def fitted_network(estimator):
-    """The fitted network in a search, at the end of pipelines or in a target transformer."""
+    """The fitted network in a search, a pipeline or a target transformer."""
     check_is_fitted(estimator)
     if hasattr(estimator, "best_estimator_"):
         return fitted_network(estimator.best_estimator_)
@@ -42,8 +42,8 @@ class TrainingHistoryDisplay:
         Numbers of the epochs.
 
     train_loss, valid_loss : array-like of shape (n_epochs,), default=None
-        Losses after each epoch; ``None`` or NaN where there is none. The training loss is the one
-        that training saw, with dropout on, and so may lie above the validation loss.
+        Losses of each epoch; ``None`` or NaN if missing. The training loss is recorded with dropout
+        on, so it may be larger than the validation loss.
 
     train_score, valid_score : array-like of shape (n_epochs,), default=None
         Scores after each epoch, with dropout off.
@@ -55,13 +55,13 @@ class TrainingHistoryDisplay:
         Epoch whose weights early stopping restored.
 
     score_name : str, default=None
-        What the score is.
+        Name of the score.
 
     estimator_name : str, default=None
-        Put before the labels.
+        Prefix of the labels.
 
     dropout_on : bool, default=True
-        Whether the training loss is one with dropout: the legend then says so.
+        Whether the legend says that the training loss is with dropout on.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class TrainingHistoryDisplay:
     lines_ : list of matplotlib Line2D
         The curves: training, then validation; or the rate of each layer.
     best_line_ : matplotlib Line2D or None
-        Upright line at `best_epoch`.
+        Vertical line at `best_epoch`.
 
     See Also
     --------
@@ -122,18 +122,18 @@ class TrainingHistoryDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         quantity : {'loss', 'score', 'dropout_rate'}, default='loss'
-            What to draw; rates are recorded where a `dropout_schedule` changes them.
+            Quantity to draw; rates are recorded if a `dropout_schedule` changes them.
         name : str, default=None
-            Put before the labels; ``None`` is `estimator_name`.
+            Prefix of the labels; ``None`` is `estimator_name`.
         line_kw : dict, default=None
             For matplotlib's ``plot`` of the curves.
 
         Returns
         -------
         display : TrainingHistoryDisplay
-            Itself.
+            The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -159,7 +159,7 @@ class TrainingHistoryDisplay:
         return self
 
     def _curves(self, quantity):
-        """Label to values of what there is to draw."""
+        """Labels and values of the curves to draw."""
         if quantity == "dropout_rate":
             return self._rates()
         if quantity not in ("loss", "score"):
@@ -181,10 +181,10 @@ class TrainingHistoryDisplay:
         return curves
 
     def _rates(self):
-        """Label to dropout rates of a hidden layer, or of all where they are alike."""
+        """Labels and dropout rates of the hidden layers, or of all if they are equal."""
         if self.dropout_rate is None:
             raise ValueError(
-                "There is no dropout_rate to draw: rates are recorded where a dropout_schedule "
+                "There is no dropout_rate to draw: rates are recorded if a dropout_schedule "
                 "other than 'constant' changes them."
             )
         rates = np.asarray(self.dropout_rate, dtype=float)
@@ -202,11 +202,11 @@ class TrainingHistoryDisplay:
             A fitted network of this package; or a pipeline, a target transformer or a refitted
             search that ends with one.
         quantity : {'loss', 'score', 'dropout_rate'}, default='loss'
-            What to draw; rates are recorded where a `dropout_schedule` changes them.
+            Quantity to draw; rates are recorded if a `dropout_schedule` changes them.
         name : str, default=None
-            Put before the labels.
+            Prefix of the labels.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         line_kw : dict, default=None
             For matplotlib's ``plot`` of the curves.
 
@@ -239,6 +239,6 @@ class TrainingHistoryDisplay:
 
 
 def _score_name(network):
-    """Of the score that a network records in each epoch."""
+    """Name of the score that a network records in each epoch."""
     scoring = network._default_scoring if network.scoring is None else network.scoring
     return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "Score")

@@ -1,4 +1,4 @@
-"""Pictures of the loss against the learning rate."""
+"""Figure of the loss against the learning rate."""
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -15,15 +15,15 @@ _SMOOTHING = 0.9
 class LearningRateDisplay:
     """Training loss while the learning rate rises from step to step.
 
-    A rate is too small where the loss hardly falls, and too large where it rises. Start with a rate
-    from the steep part, some way before the lowest point [1]_. The test is short and cheap; it does
-    not replace a search. It is recommended to use :meth:`from_estimator` to create a display. All
-    parameters are stored as attributes.
+    A rate is too small if the loss hardly falls, and too large if it rises. Start with a rate from
+    the steep part of the curve, well before its lowest point [1]_. The test is short and cheap; it
+    does not replace a search. It is recommended to use :meth:`from_estimator` to create a display.
+    All parameters are stored as attributes.
 
     Parameters
     ----------
     learning_rates : ndarray of shape (n_steps,)
-        Rising.
+        In increasing order.
     losses : ndarray of shape (n_steps,)
         Training loss of each step, with dropout on.
     smoothed : ndarray of shape (n_steps,)
@@ -64,7 +64,7 @@ class LearningRateDisplay:
 
     @property
     def steepest(self):
-        """Learning rate at which the smoothed loss falls fastest over its logarithm."""
+        """Learning rate at which the smoothed loss falls fastest over the logarithm of the rate."""
         end = max(2, int(np.argmin(self.smoothed)) + 1)
         slope = np.gradient(self.smoothed[:end], np.log(self.learning_rates[:end]))
         return float(self.learning_rates[int(np.argmin(slope))])
@@ -75,14 +75,14 @@ class LearningRateDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         **kwargs : dict
             For matplotlib's ``plot`` of the smoothed losses.
 
         Returns
         -------
         display : LearningRateDisplay
-            Itself.
+            The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -114,7 +114,7 @@ class LearningRateDisplay:
         name=None,
         **kwargs,
     ):
-        """Train a copy of an estimator for some steps, each with a larger learning rate.
+        """Train a copy of an estimator with a learning rate that increases at each step.
 
         Parameters
         ----------
@@ -126,13 +126,13 @@ class LearningRateDisplay:
             Targets.
         low, high : float, default=1e-5, 10
             Learning rates of the first and the last step; the steps between are spaced evenly on a
-            logarithmic scale. The test ends where the loss is four times its lowest value.
+            logarithmic scale. The test ends when the loss is four times its lowest value.
         n_steps : int, default=150
-            Steps, each on a batch of rows that is drawn anew.
+            Number of steps, each on a new random batch.
         random_state : int, RandomState instance or None, default=0
             Determines the batches. The network has a `random_state` of its own.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         name : str, default=None
             For the legend; ``None`` is the name of the class.
         **kwargs : dict
@@ -189,7 +189,7 @@ def _losses(network, X, y, rates, rng):
 
 
 def _smoothed(losses):
-    """Exponential moving average, without a bias towards its start."""
+    """Exponential moving average, corrected for the bias towards its start."""
     average, smoothed = 0.0, np.empty(len(losses))
     for k, loss in enumerate(losses):
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss

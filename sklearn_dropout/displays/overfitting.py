@@ -1,4 +1,4 @@
-"""Pictures of training and of overfitting."""
+"""Figure of training and test scores."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class OverfittingDisplay:
         Confidence intervals of the mean test scores.
 
     score_name : str, default=None
-        What the scores are.
+        Name of the score.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class OverfittingDisplay:
 
     See Also
     --------
-    compare_overfitting : Makes comparisons.
+    compare_overfitting : Compare estimators.
 
     Examples
     --------
@@ -70,11 +70,11 @@ class OverfittingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         negate_score : bool, default=False
             Whether to draw the negative of the scores, for those that begin with ``neg_``.
         score_name : str, default=None
-            Label of the axis; ``None`` is what the scores are.
+            Label of the axis; ``None`` is the name of the score.
         line_kw : dict, default=None
             For matplotlib's ``plot`` of the mean scores.
         gap_kw : dict, default=None
@@ -83,7 +83,7 @@ class OverfittingDisplay:
         Returns
         -------
         display : OverfittingDisplay
-            Itself.
+            The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -124,7 +124,7 @@ class OverfittingDisplay:
     def from_comparison(
         cls, comparison, *, negate_score=False, score_name=None, ax=None, line_kw=None, gap_kw=None
     ):
-        """Draw what :func:`compare_overfitting` has found.
+        """Draw the result of :func:`compare_overfitting`.
 
         Parameters
         ----------
@@ -133,9 +133,9 @@ class OverfittingDisplay:
         negate_score : bool, default=False
             Whether to draw the negative of the scores, for those that begin with ``neg_``.
         score_name : str, default=None
-            Label of the axis; ``None`` is what the scores are.
+            Label of the axis; ``None`` is the name of the score.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         line_kw : dict, default=None
             For matplotlib's ``plot`` of the mean scores.
         gap_kw : dict, default=None

@@ -1,4 +1,4 @@
-"""Pictures of the score against the dropout rate."""
+"""Figure of the score against the dropout rate."""
 
 import numpy as np
 
@@ -26,32 +26,32 @@ class DropoutRateDisplay:
     Parameters
     ----------
     dropout_rates : array-like of shape (n_rates,)
-        The rates, rising.
+        The rates, in increasing order.
 
     test_scores : ndarray of shape (n_rates, n_splits)
         Scores on test rows; a split may be repeated with several seeds.
 
     train_scores : ndarray of shape (n_rates, n_splits), default=None
-        Scores on training rows, where they were recorded.
+        Scores on training rows, if recorded.
 
     param_name : str, default='dropout_rate'
-        Which rate it is.
+        Name of the rate.
 
     score_name : str, default=None
-        What the score is.
+        Name of the score.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : list of matplotlib Line2D
-        Mean training (where there are any) and test scores.
+        Mean training scores, if any, and mean test scores.
     fill_between_ : list of matplotlib PolyCollection or None
         Bands of one standard deviation over the splits on either side.
 
     See Also
     --------
-    sklearn.model_selection.ValidationCurveDisplay : The same for any parameter, fit by fit.
+    sklearn.model_selection.ValidationCurveDisplay : Scores against any parameter.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class DropoutRateDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         negate_score : bool, default=False
             Whether to draw the negative of the scores, for those that begin with ``neg_``.
         score_name : str, default=None
@@ -109,7 +109,7 @@ class DropoutRateDisplay:
         Returns
         -------
         display : DropoutRateDisplay
-            Itself.
+            The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -144,27 +144,27 @@ class DropoutRateDisplay:
     def from_search(cls, search, *, param_name=None, metric=None, fixed=None, ax=None, **kwargs):
         """Draw the scores of a search over dropout rates.
 
-        Where the search varied other parameters as well, each rate is shown with the values that
-        gave it the best mean test score, which flatters it a little; `fixed` picks values
-        instead. Candidates that differ in `random_state` only are repeats: all of them are shown.
-        If every rate came with values of its own, as in a randomized search over several
-        parameters, the points are not connected: their ups and downs are not those of the rate
-        alone.
+        If the search varied other parameters as well, each rate is shown with the values of its
+        best mean test score, which makes it look slightly too good; `fixed` selects values instead.
+        Candidates that differ only in `random_state` are repeats, and all of them are shown. If
+        every rate has different values of the other parameters, as in a randomized search over
+        several parameters, the points are not connected, since differences between them are not due
+        to the rate alone.
 
         Parameters
         ----------
         search : DropoutSearchCV, GridSearchCV or the like
             Fitted; with ``return_train_score=True`` training scores are drawn, too.
         param_name : str, default=None
-            The parameter that holds the rate, such as ``"mlp__dropout_rate"``; ``None`` is the
-            only one in the search whose name ends in ``dropout_rate``. Of lists of rates, only
-            the rate of one layer may vary (``[0, 0.1]``, ``[0, 0.2]``, ...): it is drawn.
+            Parameter of the rate, such as ``"mlp__dropout_rate"``; ``None`` is the only one in the
+            search whose name ends in ``dropout_rate``. In lists of rates only that of one layer
+            may vary (``[0, 0.1]``, ``[0, 0.2]``, ...), which is drawn.
         metric : str, default=None
-            Which score, of a search with several; ``None`` is the one it refitted by.
+            Score to draw, if the search has several; ``None`` is the one of `refit`.
         fixed : dict, default=None
             Values of other parameters that candidates must have.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         **kwargs : dict
             For :meth:`plot`.
 
@@ -208,7 +208,7 @@ class DropoutRateDisplay:
         ax=None,
         **kwargs,
     ):
-        """Cross-validate an estimator with several dropout rates and draw its scores.
+        """Cross-validate an estimator with several dropout rates and draw the scores.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class DropoutRateDisplay:
         dropout_rates : array-like of float, default=(0.0, 0.1, ..., 0.8)
             The rates to try, each in [0, 1).
         param_name : str, default=None
-            The parameter that holds the rate; ``None`` is the network's `dropout_rate`.
+            Parameter of the rate; ``None`` is the network's `dropout_rate`.
         cv : int, cross-validation generator or iterable, default=None
             As in :class:`DropoutSearchCV`.
         scoring : str or callable, default=None
@@ -232,7 +232,7 @@ class DropoutRateDisplay:
         n_jobs : int, default=None
             Workers, as in :class:`DropoutSearchCV`.
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         **kwargs : dict
             For :meth:`plot`.
 
@@ -246,7 +246,7 @@ class DropoutRateDisplay:
             if network is None:
                 raise TypeError(
                     f"estimator={estimator!r} does not end with a network of this package. "
-                    "Name the parameter that holds the rate in `param_name`."
+                    "Pass the name of the parameter of the rate as param_name."
                 )
             param_name = f"{prefix}dropout_rate"
         search = DropoutSearchCV(

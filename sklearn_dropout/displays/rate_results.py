@@ -1,4 +1,4 @@
-"""What a search over dropout rates has found for each rate."""
+"""Results of a search for each dropout rate."""
 
 from collections import defaultdict
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def rate_parameter(candidates, param_name):
-    """Name of the parameter that holds the rate."""
+    """Name of the parameter of the rate."""
     names = {name for params in candidates for name in params}
     if param_name is not None:
         if param_name not in names:
@@ -22,7 +22,7 @@ def rate_parameter(candidates, param_name):
 
 
 def chosen_metric(search, metric):
-    """Ending of the keys of `cv_results_`."""
+    """Suffix of the keys of `cv_results_`."""
     metrics = [key[10:] for key in search.cv_results_ if key.startswith("mean_test_")]
     if metric is None:
         metric = search.refit if isinstance(search.refit, str) else metrics[0]
@@ -35,7 +35,7 @@ def chosen_metric(search, metric):
 
 
 def name_of_score(search, metric):
-    """What the scores are, where the search tells."""
+    """Name of the score, or None if unknown."""
     if metric != "score":
         return metric
     if isinstance(search.scoring, str):
@@ -44,7 +44,7 @@ def name_of_score(search, metric):
 
 
 def _as_numbers(param_name, candidates):
-    """The rate of each candidate that has one: of lists, the rate that varies."""
+    """The rate of each candidate that has one; in lists, the rate that varies."""
     places = [place for place, params in enumerate(candidates) if param_name in params]
     given = [candidates[place][param_name] for place in places]
     if len({np.shape(rates) for rates in given}) == 1:
@@ -64,7 +64,7 @@ def _has(params, name, value):
 
 
 def _settings_by_rate(results, param_name, fixed):
-    """For each rate, settings of the other parameters with the places of their candidates."""
+    """For each rate, settings of the other parameters with the indices of their candidates."""
     rates = _as_numbers(param_name, results["params"])
     settings = defaultdict(lambda: defaultdict(list))
     for place, params in enumerate(results["params"]):
@@ -84,14 +84,14 @@ def _settings_by_rate(results, param_name, fixed):
 
 
 def is_confounded(results, param_name, fixed):
-    """Whether no setting of the other parameters was tried with two rates."""
+    """Whether each setting of the other parameters was tried with a single rate."""
     settings = _settings_by_rate(results, param_name, fixed).values()
     different = {others for of_rate in settings for others in of_rate}
     return len(settings) > 1 and len(different) == sum(map(len, settings))
 
 
 def candidates_by_rate(results, param_name, metric, fixed):
-    """For each rate, rising, places of the candidates to show: repeats of one setting."""
+    """For each rate, in increasing order, indices of the candidates to show."""
     settings = _settings_by_rate(results, param_name, fixed)
     mean = np.nan_to_num(results[f"mean_test_{metric}"], nan=-np.inf)
     return {
@@ -101,9 +101,10 @@ def candidates_by_rate(results, param_name, metric, fixed):
 
 
 def scores_of(results, chosen, part, metric):
-    """Scores of shape (n_rates, n_splits * repeats), or None where there are none.
+    """Scores of shape (n_rates, n_splits * repeats), or None without scores.
 
-    NaN where a rate has fewer repeats than others, and all of a rate where a fit failed.
+    NaN fills up rates with fewer repeats than others, and replaces all scores of a rate if a fit
+    failed.
     """
     ending = f"_{part}_{metric}"
     columns = [

@@ -1,4 +1,4 @@
-"""What is dropped, and from which random bits: known to both engines, knows neither.
+"""What is dropped, and from which random bits; both engines use this room.
 
 Imports nothing of this package.
 """

@@ -1,4 +1,4 @@
-"""Kinds of dropout: what a unit is multiplied by, and what is added to it.
+"""Kinds of dropout: the factor and the summand of each unit.
 
 Each kind makes its noise from the same 16-bit lanes, one for each unit. So a seed has the same
 streams whatever the kind, and both engines read them in the same order.
@@ -33,7 +33,7 @@ def _table(dtype, device):
 
 
 def normals(lanes, dtype):
-    """Normal numbers of lanes: a tensor of `dtype`, of the shape of `lanes`, an int16 tensor."""
+    """Normal numbers from lanes, an int16 tensor: a tensor of `dtype` with the same shape."""
     places = (lanes.to(torch.int32) + LEVELS // 2) >> (16 - NORMAL_BITS)  # the upper bits
     return _table(dtype, lanes.device)[places]
 
@@ -62,8 +62,8 @@ class Kind:
     noise : callable (lanes, rate, dtype) -> (multiplier, addend or None)
         Tensors of the shape of `lanes`.
     everywhere : bool
-        Whether inputs, groups, feature maps and recurrent connections have it too; else they have
-        Bernoulli dropout.
+        Whether inputs, groups, feature maps and recurrent connections have this kind too, rather
+        than Bernoulli dropout.
     """
 
     noise: object
@@ -74,7 +74,7 @@ KINDS = {
     "bernoulli": Kind(_bernoulli, everywhere=True),
     "gaussian": Kind(_gaussian, everywhere=True),
     "alpha": Kind(_alpha, everywhere=False),
-    "concrete": Kind(_bernoulli, everywhere=False),  # once its rates are learned
+    "concrete": Kind(_bernoulli, everywhere=False),  # after training
 }
 
 
@@ -103,7 +103,7 @@ class DropoutSettings:
     block_size: int = 1
 
     def of_passes(self):
-        """The same for stochastic passes: no other noise, and masks of 0 and 1."""
+        """Settings of stochastic passes: no noise on the inputs, and masks of 0 and 1."""
         kind = "bernoulli" if self.learns_rates else self.dropout_type
         return replace(self, dropout_type=kind, input_noise_std=0.0)
 
@@ -126,12 +126,12 @@ class DropoutSettings:
         return bool(dropped_levels(self.rates[place]).any())
 
     def needs(self, place):
-        """Whether a place needs random numbers; ``"noise"`` is that of the inputs."""
+        """Whether a place needs random numbers; ``"noise"`` stands for noise on the inputs."""
         return self.input_noise_std > 0 if place == "noise" else bool(self.rates[place].any())
 
 
 def draw_passes(widths, dropout, place, n_samples, bits, dtype=torch.float64):
-    """Noise of stochastic passes, each of one row that serves all rows of the pass.
+    """Noise of stochastic passes, the same for all rows of a pass.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def draw_passes(widths, dropout, place, n_samples, bits, dtype=torch.float64):
 
     Returns
     -------
-    noise : list of (multiplier, addend or None), or None where nothing is dropped
+    noise : list of (multiplier, addend or None), or None without dropout
         Tensors of shape (n_samples, width).
     """
     rates, noise = dropout.rates[place], KINDS[dropout.kind_of(place)].noise

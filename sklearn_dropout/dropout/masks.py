@@ -50,17 +50,17 @@ def random_lanes(n_lanes, source, device="cpu"):
 
 @lru_cache
 def _threshold_and_scale(rate):
-    """Lowest value of a lane that means "keep", and what is kept is multiplied by."""
+    """Lowest value of a lane that means "keep", and the factor of kept units."""
     return int(dropped_levels(rate)) - LEVELS // 2, float(inverse_kept_fraction(rate))
 
 
 def factors(lanes, rate, dtype):
-    """What units are multiplied by: 0 where dropped, 1 / (1 - rate) where kept.
+    """Factors of units: 0 if dropped, 1 / (1 - rate) if kept.
 
     Parameters
     ----------
     lanes : int16 tensor
-        Left as it is.
+        Not changed.
     rate : float
     dtype : torch dtype
 
@@ -75,7 +75,7 @@ def factors(lanes, rate, dtype):
 
 
 def draw_lanes(widths, n_steps, bits, device="cpu"):
-    """Lanes of neighbouring sites for some steps, each of which begins at a new word.
+    """Lanes of neighbouring sites for several steps, each of which begins at a new word.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def draw_lanes(widths, n_steps, bits, device="cpu"):
 class MaskSource:
     """Masks of neighbouring dropout sites, such as all hidden layers, step after step.
 
-    All sites are drawn together in a step, or not at all if none asks. So what one site drops
-    depends neither on the rates of the others nor on the order in which they ask, and asking again
-    in the same step gives the same masks.
+    The masks of all sites are drawn together when the first one is needed in a step. So the mask of
+    a site depends neither on the rates of the others nor on the order of use, and is the same when
+    used again in the same step.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class MaskSource:
         self._lanes = None
 
     def next_step(self):
-        """Forget the masks of this step; those of the next one are drawn when a site asks."""
+        """Forget the masks of this step."""
         self._lanes = None
 
     def lanes(self, site):
@@ -131,7 +131,7 @@ class MaskSource:
 
 
 class PassSource:
-    """Masks of stochastic passes, each drawn for one row and there for all rows of the pass.
+    """Masks of stochastic passes, one for all rows of a pass.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class PassSource:
     Attributes
     ----------
     passes : slice or int64 tensor
-        The pass of each row of a batch; that of one pass is broadcast.
+        The pass of each row of a batch; a single pass is broadcast.
     """
 
     def __init__(self, lanes):
@@ -148,5 +148,5 @@ class PassSource:
         self.passes = slice(0, 1)
 
     def lanes(self, site):
-        """Lanes of one site, as `MaskSource` has them."""
+        """Lanes of one site, as in `MaskSource`."""
         return self._lanes[site][self.passes]

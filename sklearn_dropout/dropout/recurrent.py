@@ -1,9 +1,9 @@
 """Where a recurrent network drops, and from which streams of random numbers.
 
-A variational mask is drawn once for a sequence and serves all of its steps (Gal & Ghahramani 2016,
-section 4); else each step has a mask of its own. Whole channels and word types are dropped once for
-a sequence in either case, and so is the output of the last layer, of which only the last state is
-used.
+A variational mask is drawn once for a sequence and used in all of its steps (Gal & Ghahramani 2016,
+section 4); otherwise each step has its own mask. Channels and word types are dropped for all steps
+of a sequence in either case, and so is the output of the last layer, of which only the last state
+is used.
 """
 
 from threading import Lock
@@ -58,10 +58,10 @@ def mask_sources(architecture, n_steps, n_rows, per_step, streams, device):
 class PassMasks:
     """Masks of stochastic passes over any rows: each pass is one thinned network.
 
-    Each pass has streams of its own, made from one word of each use's stream. So its masks depend
-    neither on how many passes are drawn at once nor on how many steps have been drawn. Where each
-    step has a mask of its own, masks are drawn as far as sequences reach, so that a longer sequence
-    begins with the masks of a shorter one.
+    Each pass has its own streams, seeded by one word of the stream of each use. So its masks depend
+    neither on the number of passes drawn at once nor on the number of steps drawn so far. If each
+    step has its own mask, masks are drawn up to the length of the sequences, so that a longer
+    sequence begins with the masks of a shorter one.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class PassMasks:
         return [torch.stack(site) for site in zip(*drawn)]
 
     def _reach(self, n_steps):
-        """Draw masks for sequences of `n_steps` steps, where there are not enough yet."""
+        """Draw masks for sequences of `n_steps` steps, if fewer have been drawn."""
         n_more = n_steps - self._n_steps
         if n_more <= 0:
             return
@@ -127,7 +127,7 @@ class PassMasks:
 
     def sources(self, n_steps):
         """Sources for the layers of a network that reads sequences of `n_steps` steps."""
-        with self._lock:  # rows may be shared out among threads
+        with self._lock:  # threads may share the rows
             self._reach(n_steps)
             lanes = {kind: [s.flatten(1) for s in sites] for kind, sites in self._lanes.items()}
         lanes["hidden"] = lanes.get("hidden", [None] * self._n_inner) + lanes.pop("last", [None])

@@ -41,7 +41,7 @@ SCHEDULES = {
 
 
 def rate_factors(schedule, n_epochs):
-    """What all rates are multiplied by in each epoch.
+    """Factor of all dropout rates in each epoch.
 
     Parameters
     ----------
@@ -62,6 +62,6 @@ def rate_factors(schedule, n_epochs):
         if not (np.isscalar(factor) and np.isreal(factor) and 0 <= factor <= 1):
             raise ValueError(
                 f"dropout_schedule={schedule!r} gives {factor!r} at progress {p:.4g}. It must give "
-                "a number from 0 to 1, which the dropout rates are multiplied by."
+                "a number from 0 to 1, the factor of the dropout rates."
             )
     return np.array(factors, dtype=np.float64)

@@ -11,7 +11,7 @@ import torch
 
 
 class Use(IntEnum):
-    """What a stream is for; the numbers are part of what a seed means."""
+    """What a stream is for; changing the numbers changes the networks of a seed."""
 
     WEIGHTS = 0
     SPLIT = 1
@@ -36,13 +36,13 @@ def generator(seed, use, n_epochs=0):
 
 
 class Streams:
-    """The streams of one training run, each made when it is first asked for.
+    """The streams of one training run, each made at its first use.
 
     Parameters
     ----------
     seed : int
     n_epochs : int, default=0
-        Epochs of earlier runs, so that a later one does not see the same numbers again.
+        Epochs of earlier runs, so that random numbers are not used twice.
     """
 
     def __init__(self, seed, n_epochs=0):
@@ -51,13 +51,13 @@ class Streams:
         self._states = {}
 
     def get_state(self):
-        """Where the streams have come to, in numbers, strings and arrays that any format holds."""
+        """State of the streams, in numbers, strings and arrays that every format can save."""
         states = {use.name: _state_of(source) for use, source in self._sources.items()}
         return {"key": list(self.key), "states": self._states | states}
 
     @classmethod
     def from_state(cls, state):
-        """Streams that go on from what `get_state` returned."""
+        """Streams that continue from what `get_state` returned."""
         streams = cls(*state["key"])
         streams._states = dict(state["states"])
         return streams
@@ -82,7 +82,7 @@ class Streams:
         return self._sources[use]
 
     def _resume(self, use):
-        """Set a new source to where it was; one of another kind of device starts anew."""
+        """Restore the state of a new source, unless that state is of another kind of device."""
         state, source = self._states.pop(use.name, None), self._sources[use]
         if isinstance(source, torch.Generator):
             if isinstance(state, np.ndarray):

@@ -1,4 +1,4 @@
-"""The classifier's half of an estimator: classes in, probabilities out."""
+"""The classifiers: encoding of classes, and probabilities."""
 
 import warnings
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..nn.losses import LOSSES
 from ..uncertainty.moments import ProbabilityMoments
 from .base import DropoutNetwork
 
-# In place of a weight of zero, which has no sign to tell the class by.
+# Replaces weights of zero, whose sign could not encode the class.
 _NO_WEIGHT = 1e-30
 
 
@@ -35,10 +35,10 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
     _default_scoring = "accuracy"
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train for one epoch on the given rows, from where the last call left off.
+        """Continue training for one epoch on the given rows.
 
-        As many calls as `max_iter` on the same rows give what `fit` gives. After `fit` the
-        optimiser starts anew, since a fitted estimator keeps no state of it.
+        Calling it `max_iter` times on the same rows gives the same network as one `fit`. After
+        `fit` the optimiser starts with a new state, since `fit` does not keep it.
 
         Parameters
         ----------
@@ -47,8 +47,8 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Class labels, or an indicator matrix of zeros and ones.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed in the first call. For multilabel targets
-            the numbers of the columns of `y`, or none.
+            All labels of this and later calls; required in the first call. For multilabel targets
+            the numbers of the columns of `y`, or ``None``.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss.
 
@@ -103,7 +103,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             )
 
     def _encode_more(self, y, name):
-        """Like `_encode`, for the classes there are."""
+        """Like `_encode`, for the classes of the fit."""
         return self._numbers(check_labels(y, name), name)
 
     def _numbers(self, y, name):
@@ -157,9 +157,9 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             )
 
     def _targets(self, y, name):
-        """Rows of zeros and ones that there are, and which of them each row of `y` has.
+        """Distinct rows of zeros and ones, and the number of each row of `y` among them.
 
-        Where several labels have weights, rows of these, negative where the row lacks the label.
+        If labels have weights, the rows contain these, negative if the row lacks the label.
         """
         if self._weighs_labels():
             without, having = self._label_factors
@@ -237,7 +237,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         return self._answers(self._outputs(X)).numpy()
 
     def predict_log_proba(self, X):
-        """Logarithm of `predict_proba`, exact also where a probability rounds to 0 or 1.
+        """Logarithm of `predict_proba`, exact even if a probability rounds to 0 or 1.
 
         Parameters
         ----------
@@ -255,13 +255,13 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         return logsigmoid(self._both_sides(z)).numpy()
 
     def _both_sides(self, z):
-        """Logits of both classes where one output speaks for two."""
+        """Logits of both classes, if a single output stands for two."""
         return z if self._multilabel else torch.cat([-z, z], dim=-1)
 
     def _answers(self, z):
         """Probabilities of the classes, or of each label."""
         if self.out_activation_ == "softmax":
-            return torch.softmax(z, -1)  # the faster one depends on the number of threads
+            return torch.softmax(z, -1)  # the faster kernel depends on the number of threads
         return torch.sigmoid(self._both_sides(z))
 
     def _n_answers(self):
@@ -278,7 +278,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
 
 def _warn_of_one_hot(y):
-    """Tell that one-hot rows are trained as labels that do not exclude each other."""
+    """Warn that one-hot rows are trained as labels that do not exclude each other."""
     if y.ndim == 2 and (np.count_nonzero(y, axis=1) == 1).all():
         warnings.warn(
             f"y has shape {y.shape} and one label in every row. It is trained as an indicator "

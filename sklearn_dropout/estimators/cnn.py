@@ -8,11 +8,11 @@ from .docstrings import documented
 from .regressor import DropoutRegressor
 
 _FAMILY_TEXTS = {
-    "hidden_layer_sizes": "Units of each hidden dense layer, behind the convolutions.",
+    "hidden_layer_sizes": "Units of each hidden dense layer, after the convolutions.",
     "dropout_rate": """Fraction of the hidden dense units dropped at each training step [1]_: one
         rate for all hidden layers, or one for each.""",
     "spatial_type": "float or array-like of float",
-    "spatial_dropout_rate": """Fraction of the feature maps dropped as a whole, in [0, 1), one rate
+    "spatial_dropout_rate": """Fraction of the feature maps dropped in full, in [0, 1), one rate
         for all blocks or one for each [2]_. Neighbouring positions of a map carry the same
         information, so dropping one of them alone (`conv_dropout_rate`) regularises less.""",
     "family_parameters": """
@@ -45,7 +45,7 @@ _FAMILY_TEXTS = {
 
         input_shape : array-like of int, default=None
             Shape of a sample, (channels, length), (channels, height, width) or (channels, depth,
-            height, width), where `X` is two-dimensional, as behind a scaler. ``None`` takes the
+            height, width), for two-dimensional `X`, as after a scaler. ``None`` takes the
             rows of a two-dimensional `X` as signals of one channel.
 
         data_format : {'channels_first', 'channels_last'}, default='channels_first'
@@ -63,9 +63,9 @@ _FAMILY_TEXTS = {
 class DropoutCNNClassifier(CNNFamily, DropoutClassifier):
     """Convolutional classifier of signals, images and volumes, with spatial dropout.
 
-    Blocks of convolutions, then dense layers. Dropout may act on the inputs, on whole feature maps
-    [2]_, on single elements after pooling, and on dense units [1]_; dropped units are left out of
-    a training step, and at prediction every unit takes part. The log-loss is minimised by
+    Blocks of convolutions, then dense layers. Dropout may act on the inputs, on feature maps [2]_,
+    on single elements after pooling, and on dense units [1]_; dropped units are left out of a
+    training step, and at prediction every unit takes part. The log-loss is minimised by
     stochastic gradient descent in float32.
 
     `X` has shape (n_samples, channels, length), (n_samples, channels, height, width) or
@@ -88,8 +88,8 @@ class DropoutCNNClassifier(CNNFamily, DropoutClassifier):
 
     See Also
     --------
-    DropoutCNNRegressor : The same network for numbers.
-    DropoutMLPClassifier : A perceptron, for columns without an order.
+    DropoutCNNRegressor : The same network for regression.
+    DropoutMLPClassifier : A perceptron, for columns in any order.
 
     Notes
     -----
@@ -137,10 +137,10 @@ class DropoutCNNClassifier(CNNFamily, DropoutClassifier):
 class DropoutCNNRegressor(CNNFamily, DropoutRegressor):
     """Convolutional regressor on signals, images and volumes, with spatial dropout.
 
-    Blocks of convolutions, then dense layers. Dropout may act on the inputs, on whole feature maps
-    [2]_, on single elements after pooling, and on dense units [1]_. Targets are standardised
-    inside `fit` and answers are in their units, so learning rate and penalty mean the same
-    whatever the scale of `y`.
+    Blocks of convolutions, then dense layers. Dropout may act on the inputs, on feature maps [2]_,
+    on single elements after pooling, and on dense units [1]_. Targets are standardised inside
+    `fit` and predictions are in their units, so learning rate and penalty do not depend on the
+    scale of `y`.
 
     `X` has shape (n_samples, channels, length), (n_samples, channels, height, width) or
     (n_samples, channels, depth, height, width), or is a table (n_samples, n_features) of flattened
@@ -162,8 +162,8 @@ class DropoutCNNRegressor(CNNFamily, DropoutRegressor):
 
     See Also
     --------
-    DropoutCNNClassifier : The same network for classes.
-    DropoutMLPRegressor : A perceptron, for columns without an order.
+    DropoutCNNClassifier : The same network for classification.
+    DropoutMLPRegressor : A perceptron, for columns in any order.
 
     Notes
     -----

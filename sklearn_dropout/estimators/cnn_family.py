@@ -1,4 +1,4 @@
-"""What makes an estimator a convolutional network: parameters, shapes of samples, arithmetic."""
+"""Convolutional networks: their parameters, shapes of samples, passes."""
 
 from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
@@ -10,7 +10,7 @@ import torch
 
 from ..checks.images import channels_first, hint_at_layout, hint_at_pixels
 from ..checks.validation import (
-    START_ANEW,
+    FIT_NEW,
     Interval,
     StrOptions,
     check_conv_layer_sizes,
@@ -25,13 +25,13 @@ from ..nn.conv_layout import ConvLayout
 from ..nn.initializers import initial_convolution, initial_parameters
 from ..nn.module import bounded, convolutional, parameters_of
 
-# Values of the widest place that a thread computes at once in a prediction.
+# Values of the widest layer that a thread computes at once in a prediction.
 _CHUNK_VALUES = 1 << 18
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class CNNFamily:
-    """What makes an estimator a convolutional network."""
+    """Parameters and passes of convolutional networks."""
 
     conv_layer_sizes: object = (32,)
     convs_per_block: int = 1
@@ -77,18 +77,18 @@ class CNNFamily:
         }
 
     def _asked_dropout(self):
-        """Where the parameters ask for dropout, checked."""
+        """The dropout that the parameters describe, checked."""
         dropout = replace(super()._asked_dropout(), block_size=int(self.conv_block_size))
         if dropout.block_size > 1 and dropout.dropout_type != "bernoulli":
             raise ValueError(
                 f"conv_block_size={self.conv_block_size!r} drops blocks of feature maps, which "
-                f"dropout_type={self.dropout_type!r} does not know. Use conv_block_size=1 or "
+                f"dropout_type={self.dropout_type!r} does not support. Use conv_block_size=1 or "
                 "dropout_type='bernoulli'."
             )
         return dropout
 
     def _as_table(self, X, reset):
-        """One row for each sample, flattened as it is."""
+        """One row for each sample, flattened in its own layout."""
         n_axes = _n_axes(X)
         if reset:
             self._given_shape = None
@@ -98,7 +98,7 @@ class CNNFamily:
         X = np.asarray(X)
         if n_axes > 5:
             raise ValueError(
-                f"X has shape {X.shape}; samples have at most three dimensions beside channels: "
+                f"X has shape {X.shape}; samples have at most three dimensions besides channels: "
                 "(n, channels, depth, height, width)."
             )
         shape = X.shape[1:]
@@ -115,7 +115,7 @@ class CNNFamily:
         return X.reshape(len(X), prod(X.shape[1:]))
 
     def _checked_table(self, X, reset):
-        """The table with the channels first; what looks like images of another kind is told."""
+        """The table with the channels first; warns of layouts that look wrong."""
         if reset:
             if self._given_shape is not None and self.input_shape is None:
                 hint_at_layout(self._given_shape, self._data_format)
@@ -126,20 +126,20 @@ class CNNFamily:
         return channels_first(X, shape)
 
     def _on_tables(self):
-        """A copy that takes tables which are checked already, for scorers."""
+        """A copy that takes checked tables, for scorers."""
         taken = super()._on_tables()
         taken._data_format = "channels_first"
         return taken
 
     def _data_key(self):
-        """Parameters that checked data depend on."""
+        """Parameters that the checks of the data depend on."""
         if self.data_format == "channels_first":
             return (self.data_format,)
         shape = None if self.input_shape is None else tuple(np.ravel(self.input_shape).tolist())
         return self.data_format, shape
 
     def _check_features(self, X):
-        """Find the shape of a sample and what the blocks make of it."""
+        """Find the shapes of a sample and of the outputs of the blocks."""
         shape = self._sample_shape(X.shape[1])
         n_dimensions = len(shape) - 1
         layout = ConvLayout(
@@ -163,14 +163,14 @@ class CNNFamily:
             if asked not in (None, given):
                 raise ValueError(
                     f"X has samples of shape {given} (channels first), but input_shape={asked}. "
-                    "Leave input_shape=None where X has the shape of the samples."
+                    "Leave input_shape=None if X has the shape of the samples."
                 )
             return given
         if asked is None:
             return (1, n_features)
         if prod(asked) != n_features:
             raise ValueError(
-                f"input_shape={asked} multiplies to {prod(asked)}, but X has {n_features} "
+                f"input_shape={asked} has {prod(asked)} values, but X has {n_features} "
                 "features. Give (channels, *positions) of one sample."
             )
         return asked
@@ -192,7 +192,7 @@ class CNNFamily:
         if past != asked:
             raise ValueError(
                 f"The fitted network has weights of shapes {past}, but the parameters and the data "
-                f"ask for {asked}. {START_ANEW}"
+                f"require {asked}. {FIT_NEW}"
             )
         return fit.parameters
 
@@ -231,7 +231,7 @@ class CNNFamily:
         return bounded(module)
 
     def _work(self, fit):
-        """Values that training on one row touches, and multiplications of its forward pass."""
+        """Number of values and multiplications in the forward pass of one row."""
         layout, dense = self._layout, self._dense_sizes(fit.train)
         products = sum(n_in * n_out for n_in, n_out in pairwise((layout.n_outputs, *dense)))
         return layout.widest + sum(dense), layout.n_multiplications + products
@@ -257,7 +257,7 @@ class CNNFamily:
     def _sample_outputs(self, X, masks):
         """Outputs before the output function of each pass: (n_samples, n_rows, n_outputs).
 
-        What lies before the first dropout is computed once for all passes.
+        The layers before the first dropout are computed once for all passes.
         """
         n_samples, lanes = masks
         sources = {kind: PassSource(lanes.get(kind)) for kind in self._fitted_dropout.rates}
@@ -281,7 +281,7 @@ class CNNFamily:
         return torch.cat([outputs(rows) for rows in X.split(self._rows_at_once())], dim=1)
 
     def _public(self, module):
-        """A network on what `predict` takes, from one on checked tables."""
+        """Turn a network on checked tables into one on the inputs of `predict`."""
         module.samples.channels_last = self._data_format == "channels_last"
         return module
 
@@ -298,7 +298,7 @@ class CNNFamily:
 
 
 def _n_axes(X):
-    """Number of axes of data of any kind; 2 for what has no clear one."""
+    """Number of axes of data of any kind; 2 if it is not clear."""
     if hasattr(X, "shape"):
         return len(X.shape)
     try:

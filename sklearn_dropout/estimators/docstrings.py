@@ -13,12 +13,12 @@ default='relu'
 
 dropout_rate : float or array-like of float, default=0.2
     {dropout_rate}
-    It is the fraction *dropped*, in [0, 1); where a paper gives the fraction retained, pass one
-    minus that. Raising it narrows the gap between training and test score,
-    slows learning down and in the end underfits; 0.2 to 0.5 is usual for wide layers.
+    It is the fraction *dropped*, in [0, 1); if a paper gives the fraction retained, pass one minus
+    that. A larger rate narrows the gap between training and test score, slows down learning and
+    eventually underfits; 0.2 to 0.5 is usual for wide layers.
 
 input_dropout_rate : float, default=0.0
-    Fraction of the inputs dropped, each on its own, in [0, 1). Usually less than 0.2.
+    Fraction of the inputs dropped, independently, in [0, 1). Usually less than 0.2.
 
 spatial_dropout_rate : {spatial_type}, default=0.0
     {spatial_dropout_rate}
@@ -35,7 +35,7 @@ dropout_type : {{'bernoulli', 'gaussian', 'alpha', 'concrete'}}, default='bernou
 
 dropout_schedule : {{'constant', 'linear', 'early', 'late', 'curriculum', 'flat_cos'}} or \
 callable, default='constant'
-    What all dropout rates are multiplied by over the epochs. 'linear' falls to 0; 'early' falls to
+    Factor of all dropout rates over the epochs. 'linear' falls to 0; 'early' falls to
     0 within the first sixth of the epochs, and 'late' is 0 there and 1 afterwards (Liu et al.
     2023); 'curriculum' rises from 0 as ``1 - exp(-10 * progress)`` (Morerio et al. 2017);
     'flat_cos' is 1 for one half and then falls to 0 along a cosine. A callable takes the progress,
@@ -83,8 +83,8 @@ power_t : float, default=0.5
     Exponent of ``learning_rate='invscaling'``.
 
 max_iter : int, default=200
-    Epochs. Without early stopping every one of them runs, since a training loss full of dropout
-    noise is no signal to stop; nothing warns of non-convergence.
+    Number of epochs. Without early stopping all of them run: the training loss is too noisy with
+    dropout to stop on it, and there is no warning of non-convergence.
 
 shuffle : bool, default=True
     Whether to shuffle the rows in each epoch.
@@ -107,7 +107,7 @@ momentum : float, default=0.9
     Momentum of ``solver='sgd'``, in [0, 1].
 
 nesterovs_momentum : bool, default=True
-    Whether that momentum is Nesterov's.
+    Whether to use Nesterov's momentum.
 
 early_stopping : bool, default=False
     Whether to stop when more than `n_iter_no_change` epochs in a row bring no gain of `tol` in the
@@ -117,8 +117,7 @@ early_stopping : bool, default=False
     classifier in place of its accuracy.
 
 validation_fraction : float, default=0.1
-    Part of the rows that early stopping holds out, in (0, 1); stratified by class where there are
-    classes.
+    Fraction of the rows that early stopping holds out, in (0, 1); stratified for classifiers.
 
 beta_1 : float, default=0.9
     Decay rate of Adam's first moment, in [0, 1).
@@ -127,15 +126,15 @@ beta_2 : float, default=0.999
     Decay rate of Adam's second moment, in [0, 1).
 
 epsilon : float, default=1e-08
-    Number in Adam's denominator that keeps it from zero.
+    Number in the denominator of Adam, for numerical stability.
 
 n_iter_no_change : int or numpy.inf, default=10
     Epochs in a row without a gain that early stopping tolerates: training ends after one more.
 
 scoring : str, callable or None, default=None
     Score recorded after each epoch with dropout off, as for :func:`sklearn.metrics.check_scoring`.
-    Where there is a validation set, ``None`` means accuracy (classifiers) or R² (regressors), and
-    else nothing.
+    With a validation set, ``None`` means accuracy (classifiers) or R² (regressors); without one,
+    no score.
 
 callbacks : list of skorch callbacks, default=None
     Called during training; used as they are, not copied. They see the network in training as
@@ -144,7 +143,7 @@ callbacks : list of skorch callbacks, default=None
     searches reach their parameters by names such as ``callbacks__EarlyStopping__patience``.
 
 device : str or torch.device, default='cpu'
-    Where to train. 'auto' takes an accelerator where there is one.
+    Device to train on. 'auto' takes an accelerator if there is one.
 """
 
 _ATTRIBUTES = """
@@ -152,7 +151,7 @@ n_features_in_ : int
     Number of columns of `X`.
 
 feature_names_in_ : ndarray of shape (n_features_in_,)
-    Their names, where all are strings.
+    Names of the columns, if all are strings.
 
 n_outputs_ : int
     Number of outputs of the network; of targets, for a regressor.
@@ -161,7 +160,7 @@ n_iter_ : int
     Epochs of the last call of `fit`.
 
 t_ : int
-    Training rows seen, counted again in each epoch.
+    Number of training rows seen, counted in each epoch.
 
 n_layers_ : int
     Number of layers, input and output included.
@@ -180,13 +179,13 @@ loss_curve_ : list of float
     Training loss of each epoch.
 
 validation_scores_ : list of float or None
-    Validation score of each epoch, where there is a validation set.
+    Validation score of each epoch, if there is a validation set.
 
 best_validation_score_ : float or None
     The best of them.
 
 coefs_ : list of ndarray of shape {coefs_shape}
-    {coefs}; those of a regressor answer in the units of `y`.
+    {coefs}; outputs of regressors are in the units of `y`.
     With ``loss='gaussian'`` the second half of the last layer's outputs are logarithms of
     variances, in standard units.
 
@@ -198,27 +197,27 @@ dropout_rates_ : dict of ndarray
     fitted; learned ones with ``dropout_type='concrete'``.
 
 history_ : skorch.history.History
-    One row for each epoch: ``train_loss`` and, where recorded, ``valid_loss``, ``train_score``
-    and ``valid_score``; ``dropout_rate`` of the hidden layers (a list where they differ) with a
-    `dropout_schedule`; and what callbacks record.
+    One row for each epoch: ``train_loss`` and, if recorded, ``valid_loss``, ``train_score`` and
+    ``valid_score``; ``dropout_rate`` of the hidden layers (a list if they differ) with a
+    `dropout_schedule`; and the records of callbacks.
 
 net_ : skorch.NeuralNet
     A skorch net around `module_`, to predict with or to save; it cannot be trained.
 
 module_ : torch.nn.Module
     A plain module that computes the same predictions, its output of shape
-    (n_samples, n_outputs_): probabilities (of the second class only, where there are two), or
+    (n_samples, n_outputs_): probabilities (of the second class only, if there are two), or
     targets in the units of `y`. For ``state_dict``, export and surgery.
 """
 
 _NOISE_ATTRIBUTE = """
 noise_std_ : ndarray of shape (n_outputs_,)
     Standard deviation of the noise of the targets, in the units of `y`: root mean squared
-    residual of the validation rows where there are any, else of the training rows in the last
-    epoch, with dropout on. The latter are too small for a network that overfits: pass `X_val` and
-    `y_val` there. With ``loss='poisson'`` the noise grows with the mean, and this times
-    the root of the mean is its standard deviation. With ``loss='gaussian'`` it is not used, since
-    the network answers with the noise of each row.
+    residual of the validation rows or, without them, of the training rows in the last epoch, with
+    dropout on. The latter is too small for a network that overfits: pass `X_val` and `y_val`. With
+    ``loss='poisson'`` the noise grows with the mean: its standard deviation is `noise_std_` times
+    the root of the mean. With ``loss='gaussian'`` it is not used, since the network predicts the
+    noise of each row.
 """
 
 _CLASS_WEIGHT = """
@@ -226,8 +225,8 @@ class_weight : dict, list of dicts or 'balanced', default=None
     Weights of the classes, which multiply the sample weights, in loss and score, of the training
     rows and of all validation rows (`X_val` too). 'balanced' makes them inversely proportional to
     the classes' frequencies among the training rows. For multilabel targets a list with a dict for
-    each label, of the weights that its term in the losses has in rows without it (0) and with it
-    (1); scores are left alone.
+    each label: the weights of its term in the loss for rows without it (0) and with it (1); scores
+    are not weighted.
 """
 
 _CLASSES_ATTRIBUTE = """
@@ -240,7 +239,7 @@ loss : {{'squared_error', 'absolute_error', 'huber', 'poisson', 'gaussian', 'qua
 default='squared_error'
     Loss in standard units of `y`: half the squared error, the absolute error, Huber's loss
     with a threshold of one standard deviation, or half the Poisson deviance of ``exp`` of the
-    output (`y` is then divided by its mean). With 'gaussian' the network answers with a mean and a
+    output (`y` is then divided by its mean). With 'gaussian' the network predicts a mean and a
     variance for each target, and minimises the negative log-likelihood (Nix & Weigend 1994, eq. 7;
     Kendall & Gal 2017): `predict` is the mean, and `predict_uncertainty` takes the noise from the
     variance, which may depend on `X`. Logarithms of variances are bounded by 12. 'quantile' is the
@@ -257,9 +256,9 @@ _REFERENCES = """
 
 
 _NOTES = """
-When a batch holds the whole training set, equal rows are merged and their weights added:
-a row of weight k and k copies of it give the same network, bit for bit. `early_stopping` sets
-rows aside as they are given, before that; pass `X_val` where copies are to count as weights.
+When a batch contains all training rows, equal rows are merged and their weights added: a row of
+weight k and k copies of it give the same network, bit for bit. `early_stopping` holds rows out
+before they are merged; pass `X_val` if copies must be equivalent to weights there too.
 """
 
 

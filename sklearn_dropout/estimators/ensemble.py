@@ -14,7 +14,7 @@ from .nesting import find_network, inputs_of_network
 
 @documented(
     left_out_gives="""`oob_prediction_`, `noise_std_` and the intervals of
-    :meth:`predict_interval`, which hold a given share of new targets, however good or bad the
+    :meth:`predict_interval`, which contain a given fraction of new targets, however good or bad the
     networks are [2]_.""",
     default="DropoutMLPRegressor",
     attributes="""oob_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -25,7 +25,7 @@ from .nesting import find_network, inputs_of_network
        "Predictive inference with the jackknife+." Annals of Statistics 49, 486-507.""",
 )
 class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
-    """Ensemble of regressors, with intervals that hold what they promise.
+    """Ensemble of regressors, with intervals of guaranteed coverage.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         return np.mean([member.predict(X) for member in self.estimators_], axis=0)
 
     def predict_uncertainty(self, X, n_samples=10, random_state=None):
-        """Predict, and tell how uncertain that is and why.
+        """Predict, with the uncertainty of the predictions and its parts.
 
         Parameters
         ----------
@@ -103,11 +103,11 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         return Uncertainty(mean, *map(np.sqrt, (noise + spread, noise, spread)))
 
     def predict_interval(self, X, coverage=0.95):
-        """Intervals that hold a new target with a given probability.
+        """Intervals that contain a new target with a given probability.
 
         Bounds are those of CV+ [1]_ (eq. 11), from the errors of the networks on the fold that they
-        left out. They do not assume that the networks are right: intervals of a poor network are
-        wide. With ``loss='gaussian'`` errors are divided by the standard deviation that the
+        left out. They do not assume that the networks are accurate: a poor network gets wide
+        intervals. With ``loss='gaussian'`` errors are divided by the standard deviation that the
         networks predict, so that intervals are wider where they predict more noise.
 
         Parameters
@@ -115,8 +115,8 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         X : array-like of shape (n_rows, n_features)
             Inputs.
         coverage : float, default=0.95
-            Share of new targets, in (0, 1). If rows are exchangeable it is met in practice, and the
-            paper proves 1 - 2 (1 - coverage).
+            Fraction of new targets, in (0, 1). For exchangeable rows it is usually reached, and the
+            paper proves at least 1 - 2 (1 - coverage).
 
         Returns
         -------
@@ -126,7 +126,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         Raises
         ------
         ValueError
-            Where the ensemble was fitted without `cv`.
+            If the ensemble was fitted without `cv`.
 
         References
         ----------
@@ -148,7 +148,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         return tuple(bounds[..., 0] if bounds.shape[2] == 1 else bounds)
 
     def _has_heads(self):
-        """Whether the networks answer with the noise of each row."""
+        """Whether the networks predict the noise of each row."""
         network, _ = find_network(self.estimators_[0])
         return network.out_activation_ == "gaussian"
 
@@ -178,7 +178,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
 
 @documented(
     left_out_gives="""`oob_prediction_` and the sets of
-    :meth:`predict_set`, which hold the label of a given share of new rows [2]_.""",
+    :meth:`predict_set`, which contain the label of a given fraction of new rows [2]_.""",
     default="DropoutMLPClassifier",
     attributes="""classes_ : ndarray of shape (n_classes,)
         Class labels; for multilabel targets, the columns' numbers.
@@ -188,7 +188,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
        adaptive coverage." NeurIPS 33.""",
 )
 class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
-    """Ensemble of classifiers, with sets of labels that hold what they promise.
+    """Ensemble of classifiers, with sets of labels of guaranteed coverage.
 
     Examples
     --------
@@ -216,7 +216,7 @@ class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
         return {"classes_": classes[0]}
 
     def predict(self, X):
-        """Most probable class of each row by the mean probabilities.
+        """Predict the most probable class of each row from the mean probabilities.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
         return np.mean([member.predict_proba(X) for member in self.estimators_], axis=0)
 
     def predict_uncertainty(self, X, n_samples=10, random_state=None):
-        """Mean probabilities, and how uncertain they are and why.
+        """Mean probabilities, with their uncertainty and its parts.
 
         Parameters
         ----------
@@ -275,18 +275,18 @@ class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
         return Uncertainty(mean, total, aleatoric, np.maximum(total - aleatoric, 0.0))
 
     def predict_set(self, X, coverage=0.95):
-        """Sets of labels that hold the label of a new row with a given probability.
+        """Sets of labels that contain the label of a new row with a given probability.
 
-        Adaptive sets [1]_ from the probabilities of the networks on the fold that they left out:
-        larger where the networks are less sure. Where the most probable class is right more often
-        than `coverage` asks for, sets have that one class.
+        Adaptive sets [1]_ from the probabilities of the networks on the fold that they left out.
+        Sets are larger if the networks are less certain. If the most probable class is right more
+        often than `coverage`, each set has that class alone.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
             Inputs.
         coverage : float, default=0.95
-            Share of new rows, in (0, 1).
+            Fraction of new rows, in (0, 1).
 
         Returns
         -------
@@ -296,7 +296,7 @@ class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
         Raises
         ------
         ValueError
-            Where the ensemble was fitted without `cv`, or targets are multilabel.
+            If the ensemble was fitted without `cv`, or targets are multilabel.
 
         References
         ----------
@@ -305,7 +305,9 @@ class DropoutEnsembleClassifier(ClassifierMixin, Ensemble):
         """
         self._check_folds("predict_set", coverage)
         if self._multilabel:
-            raise ValueError("predict_set is for classes, of which each row has one, not labels.")
+            raise ValueError(
+                "predict_set needs rows with one class each; this ensemble is multilabel."
+            )
         probabilities = np.stack([self._of_fold(X, fold) for fold in range(self._n_folds)])
         return cv_plus_set(probabilities, self._fold_of_row, self._scores, coverage)
 

@@ -1,4 +1,4 @@
-"""What ensembles of networks share: members, folds, and answers that are averaged."""
+"""Ensembles of networks: members, folds and averaged predictions."""
 
 from copy import copy
 from numbers import Integral, Real
@@ -16,13 +16,13 @@ from ..nn.settings import torch_threads
 from .nesting import find_network, inputs_of_network
 
 _NO_FOLDS = (
-    "{call} needs answers to rows that were left out: fit the ensemble with cv, such as "
+    "{call} needs predictions of left-out rows: fit the ensemble with cv, such as "
     "cv=5 for {n} networks."
 )
 
 
 class Ensemble(MetaEstimatorMixin, BaseEstimator):
-    """Base of the ensembles. A task says what answers are, and what left-out answers give."""
+    """Base of the ensembles. A task defines the predictions, and what left-out ones are for."""
 
     _parameter_constraints = {
         "estimator": [HasMethods("fit"), None],
@@ -55,7 +55,7 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         return self._default() if self.estimator is None else self.estimator
 
     def fit(self, X, y, sample_weight=None):
-        """Fit the networks, side by side.
+        """Fit the networks, in parallel.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         """
         fitted = copy(self)
         fitted._fit(X, y, sample_weight)
-        self.__dict__ = vars(fitted)  # as a whole, or not at all
+        self.__dict__ = vars(fitted)  # all attributes at once
         return self
 
     def _fit(self, X, y, sample_weight):
@@ -110,13 +110,13 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         n_rows = len(y)
         if not np.array_equal(np.sort(np.concatenate(folds)), np.arange(n_rows)):
             raise ValueError(
-                f"cv={self.cv!r} does not leave out each row once, as intervals need. Use an int "
+                f"cv={self.cv!r} does not leave out each row exactly once. Use an int "
                 "or a splitter such as KFold."
             )
         if self.n_estimators < len(folds):
             raise ValueError(
-                f"n_estimators={self.n_estimators!r} is less than the {len(folds)} folds that cv "
-                "makes: each fold needs a network that leaves it out."
+                f"n_estimators={self.n_estimators!r} is less than the {len(folds)} folds of cv: "
+                "each fold needs a network that leaves it out."
             )
         return folds
 
@@ -151,7 +151,7 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         return self.estimators_[fold :: self._n_folds]
 
     def _check_folds(self, call, coverage):
-        """Refuse calls that need left-out rows, and coverages that are none."""
+        """Refuse calls that need left-out rows, and invalid coverages."""
         check_is_fitted(self)
         if self._fold_of_row is None:
             raise ValueError(_NO_FOLDS.format(call=call, n=self.n_estimators))
@@ -181,7 +181,7 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         )
 
     def _networks(self, X):
-        """Each member's network, and what it takes for `X`."""
+        """Each member's network, with `X` as transformed for it."""
         check_is_fitted(self)
         for member in self.estimators_:
             network, prefix = find_network(member)
@@ -217,29 +217,29 @@ def _fit_member(member, X, y, weight, rows, prefix, n_torch):
 
 _DOC = """
 
-    Networks that start from different weights, and see their rows in different orders, disagree
-    where the data do not decide [1]_. Their mean predicts better than one of them and knows better
-    how far to trust it. They are fitted side by side: networks of the compiled engine in threads,
-    others in processes.
+    Networks that start from different weights, and see the rows in different orders, disagree on
+    inputs that the data say little about [1]_. Their mean predicts better than one of them, and
+    their disagreement shows how far to trust it. They are fitted in parallel: networks of the
+    compiled engine in threads, others in processes.
 
-    With `cv` each network leaves out one fold. Its answers to that fold are as honest as those to
-    new rows, so they give {left_out_gives}
+    With `cv` each network leaves out one fold. Its predictions there are like those for new rows,
+    so they give {left_out_gives}
 
     Parameters
     ----------
     estimator : estimator, default=None
         A network of this package, or a pipeline that ends with one; ``None`` is a
-        ``{default}``. Copies of it get a `random_state` of their own.
+        ``{default}``. Each copy gets its own `random_state`.
 
     n_estimators : int, default=10
         Networks; with `cv` at least one for each fold.
 
     cv : int, cross-validation generator or iterable, default=None
-        Folds: network k leaves out fold k, starting anew after the last fold. ``None`` fits all
-        networks on all rows.
+        Folds: network k leaves out fold k, and folds are reused after the last one. ``None`` fits
+        all networks on all rows.
 
     n_jobs : int, default=None
-        Networks that are fitted at a time, as for joblib.
+        Number of networks that are fitted at a time, as for joblib.
 
     random_state : int, RandomState instance or None, default=None
         Determines the seeds of the networks. Network k is, bit for bit, that of a single fit
@@ -256,7 +256,7 @@ _DOC = """
     n_features_in_ : int
         Number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are strings.
+        Names of the columns, if all are strings.
 
     See Also
     --------

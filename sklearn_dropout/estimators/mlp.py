@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import issparse
 
 from ..checks.validation import (
-    START_ANEW,
+    FIT_NEW,
     Interval,
     StrOptions,
     check_device,
@@ -37,7 +37,7 @@ _ALL_USES = _USES | {"noise": Use.NOISE}
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class MLPFamily:
-    """What makes an estimator a multilayer perceptron."""
+    """Parameters and passes of multilayer perceptrons."""
 
     feature_groups: object = None
     engine: str = "auto"
@@ -73,7 +73,7 @@ class MLPFamily:
     def _why_not_compiled(self):
         """Why the compiled engine cannot train this network, or None."""
         if self.callbacks:
-            return "callbacks are told of every batch"
+            return "callbacks are called for every batch"
         if self.dropout_type == "concrete":
             return "dropout_type='concrete' learns its rates by automatic differentiation"
         if isinstance(self.solver, type):
@@ -87,7 +87,7 @@ class MLPFamily:
         return self.engine != "torch" and self._why_not_compiled() is None
 
     def _check_engine(self):
-        """Refuse ``engine="compiled"`` where it cannot be."""
+        """Refuse ``engine="compiled"`` if it cannot train this network."""
         why = self._why_not_compiled() if self.engine == "compiled" else None
         if why is not None:
             raise ValueError(
@@ -99,7 +99,7 @@ class MLPFamily:
         return (train.X.shape[1], *self._hidden(), train.targets.shape[1])
 
     def _work(self, fit):
-        """Values that training touches for one row, and multiplications of its forward pass."""
+        """Number of values and multiplications in the forward pass of one row."""
         sizes = self._layer_sizes(fit)
         return sum(sizes), sum(n_in * n_out for n_in, n_out in pairwise(sizes))
 
@@ -113,12 +113,12 @@ class MLPFamily:
         if past != sizes:
             raise ValueError(
                 f"The fitted network has layers {past}, but hidden_layer_sizes="
-                f"{self.hidden_layer_sizes!r} and the data ask for {sizes}. {START_ANEW}"
+                f"{self.hidden_layer_sizes!r} and the data require {sizes}. {FIT_NEW}"
             )
         return fit.parameters
 
     def _start_training(self, fit, n_threads):
-        """Engine of a prepared fit: the compiled loop, where it can be."""
+        """Engine of a prepared fit: the compiled loop if possible."""
         if not self._compiled():
             return super()._start_training(fit, n_threads)
         from ..perceptron.training import PerceptronTraining  # imports Numba
@@ -187,7 +187,7 @@ class MLPFamily:
         return bounded(module)
 
     def _rows(self, X, start, stop):
-        """Rows as a tensor; sparse ones stay sparse, since products with them take less time."""
+        """Rows as a tensor; sparse rows stay sparse, since their products are faster."""
         return X[start:stop] if issparse(X) else super()._rows(X, start, stop)
 
     def _forward(self, X):
@@ -209,7 +209,7 @@ class MLPFamily:
         (inputs,) = draw("input", [len(groups)])
         (of_groups,) = draw("groups", [int(groups.max()) + 1])
         hidden = draw("hidden", [len(bias) for bias in self._parameters[1][:-1]])
-        if of_groups is not None:  # inputs and groups are multiplied only
+        if of_groups is not None:  # the noise of inputs and groups has no addend
             of_columns = of_groups[0][:, torch.from_numpy(groups)]
             inputs = (of_columns if inputs is None else inputs[0] * of_columns), None
         return n_samples, [inputs, *hidden]
@@ -238,7 +238,7 @@ _FAMILY_TEXTS = {
     "dropout_rate": """Fraction of the hidden units dropped at each training step [1]_: one rate for
         all hidden layers, or one for each (``[0, 0, 0.4]`` drops before the output only).""",
     "spatial_type": "float",
-    "spatial_dropout_rate": """Fraction of the groups of columns dropped as a whole, in [0, 1); see
+    "spatial_dropout_rate": """Fraction of the groups of columns dropped in full, in [0, 1); see
         `feature_groups`. Columns of a group carry the same information, so dropping one of them
         alone regularises little.""",
     "family_parameters": """
@@ -249,8 +249,8 @@ _FAMILY_TEXTS = {
             :func:`~sklearn_dropout.preprocessing.group_columns_by_source`.
 
         engine : {'auto', 'compiled', 'torch'}, default='auto'
-            What trains the network: a compiled loop on the CPU (Numba), or PyTorch. ``'auto'``
-            takes the compiled loop where it can: on a CPU, with a named `solver`, without
+            Engine that trains the network: a compiled loop on the CPU (Numba), or PyTorch.
+            ``'auto'`` takes the compiled loop if possible: on a CPU, with a named `solver`, without
             `callbacks`, and if Numba can be imported. Both give the same network up to rounding.
         """,
     "coefs_shape": "(n_in, n_out)",
@@ -284,7 +284,7 @@ class DropoutMLPClassifier(MLPFamily, DropoutClassifier):
 
     See Also
     --------
-    DropoutMLPRegressor : The same network for numbers.
+    DropoutMLPRegressor : The same network for regression.
     sklearn.neural_network.MLPClassifier : scikit-learn's own, without dropout.
 
     Notes
@@ -321,8 +321,8 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
     """Multilayer perceptron regressor with dropout.
 
     :class:`sklearn.neural_network.MLPRegressor` with dropout on inputs, groups of inputs and
-    hidden layers [1]_. Targets are standardised inside `fit` and answers are in their units, so
-    learning rate and penalty mean the same whatever the scale of `y`.
+    hidden layers [1]_. Targets are standardised inside `fit` and predictions are in their
+    units, so learning rate and penalty do not depend on the scale of `y`.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ class DropoutMLPRegressor(MLPFamily, DropoutRegressor):
 
     See Also
     --------
-    DropoutMLPClassifier : The same network for classes.
+    DropoutMLPClassifier : The same network for classification.
     sklearn.neural_network.MLPRegressor : scikit-learn's own, without dropout.
 
     Notes

@@ -11,30 +11,30 @@ from ..dropout.streams import Streams
 from ..nn.settings import in_threads
 from ..nn.tensors import rows_as_tensor
 
-# Values of the widest layer that are computed at once; rows that share them.
+# Values of the widest layer that are computed at once, and the rows among them.
 _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 128
 
 
 class MonteCarlo:
-    """Monte Carlo dropout: what is common to all estimators.
+    """Monte Carlo dropout of all estimators.
 
-    A pass is one thinned network, a draw from the approximate posterior over networks [1]_: one
-    mask for all rows. So the samples of a row do not depend on the rows beside it, and those of
+    A pass is one thinned network, a draw from the approximate posterior over networks [1]_, with
+    one mask for all rows. So the samples of a row do not depend on the other rows, and those of
     one pass belong to one function.
 
     A family implements
 
-    - ``_draw_masks(n_samples, streams)``: masks of the next passes, in a form of its own. They
-      come from the same streams and uses as in training, with batches of one row.
+    - ``_draw_masks(n_samples, streams)``: masks of the next passes, in any form. They come
+      from the same streams and uses as in training, with batches of one row.
     - ``_sample_outputs(X, masks)``: outputs before the output function, as a tensor of shape
       (n_samples, n_rows, n_outputs), for a dense tensor of rows `X` in the precision to compute in.
-      It bounds what it holds of the layers before them itself.
+      It must bound the memory of the layers before the outputs.
 
     and a task
 
-    - ``_answers(z)``: samples of what is predicted, from such outputs, and ``_n_answers()``, how
-      many there are for each row.
+    - ``_answers(z)``: samples of the predictions, from such outputs, and ``_n_answers()``, their
+      number for each row.
     - ``_uncertainty(X, n_samples, streams)``: an `Uncertainty`.
 
     References
@@ -46,9 +46,9 @@ class MonteCarlo:
     def sample_predictions(self, X, n_samples=100, random_state=None):
         """Predictions with dropout on: samples from the predictive distribution of the network.
 
-        In each pass one thinned network answers for all rows [1]_, so a pass is one draw of a
-        function, and a row's samples do not depend on the rows beside it. Only dropout switches
-        on. Where all rates are 0, every sample is what is predicted without.
+        Each pass predicts all rows with one thinned network [1]_, so a pass is one draw of a
+        function, and the samples of a row do not depend on the other rows. Only dropout is on. If
+        all rates are 0, every sample equals the prediction without dropout.
 
         Parameters
         ----------
@@ -80,9 +80,9 @@ class MonteCarlo:
         return samples
 
     def predict_uncertainty(self, X, n_samples=100, random_state=None):
-        """Predict, and tell how uncertain that is and why, from passes with dropout on.
+        """Predict by passes with dropout on, with the uncertainty of the predictions and its parts.
 
-        Needs memory for a block of the samples only, however many there are.
+        Memory is needed for a block of the samples, however many there are.
 
         Parameters
         ----------
@@ -129,8 +129,8 @@ class MonteCarlo:
     def _sample(self, X, n_samples, streams, take, answers=None):
         """Compute samples in blocks, those of different rows in threads.
 
-        Blocks of passes come one after the other, each with its masks; so what is computed does
-        not depend on the number of threads.
+        Blocks of passes follow each other, each with its masks, so results do not depend on the
+        number of threads.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class MonteCarlo:
         n_samples : int
         streams : Streams
         take : callable (passes, rows, samples)
-            Told the place of each block, as slices, and its samples.
+            Called with the position of each block, as slices, and its samples.
         answers : callable (z) -> tensor of samples, default=None
             From outputs before the output function; ``None`` is `_answers`.
         """

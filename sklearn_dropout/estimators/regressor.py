@@ -1,4 +1,4 @@
-"""The regressor's half of an estimator: targets in standard units inside, in the user's outside."""
+"""The regressors: standard units of targets, and predictions in those of the user."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -14,7 +14,7 @@ from ..nn.losses import LOSSES, OUT_ACTIVATIONS, mean_and_log_variance, pinball
 from ..uncertainty.moments import TargetMoments
 from .base import DropoutNetwork
 
-# Predictions may be asked for in float32, and lie somewhat outside of the targets.
+# Predictions may be in float32, and lie somewhat outside of the targets.
 _LARGEST_TARGET = 1e36
 _LOSSES = {"squared_error", "absolute_error", "huber", "poisson", "gaussian", "quantile"}
 
@@ -34,17 +34,17 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     _numeric_target = True
     _stratifies = False
     _default_scoring = "r2"
-    # Value of each column of targets that has not varied so far, nan of the others.
+    # Value of each column of targets that has not varied so far, NaN for the others.
     _target_constant = None
 
     def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch on the given rows, from where the last call left off.
+        """Continue training for one epoch on the given rows.
 
-        As many calls as `max_iter` on the same rows give what `fit` gives. After `fit` the
-        optimiser starts anew, since a fitted estimator keeps no state of it.
+        Calling it `max_iter` times on the same rows gives the same network as one `fit`. After
+        `fit` the optimiser starts with a new state, since `fit` does not keep it.
 
-        The first call in which targets vary fixes their scale. Until then the answer is their one
-        value.
+        The first call with targets that vary fixes their scale. Until then the prediction is their
+        single value.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         return self._as_columns(y, "y")
 
     def _encode_more(self, y, name):
-        """Like `_encode`, for the number of outputs there is."""
+        """Like `_encode`, for the number of outputs of the fit."""
         y = self._as_columns(y, name)
         n_outputs = len(self._target_scale)
         if y.shape[1] != n_outputs:
@@ -96,15 +96,15 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     def _fit_target(self, y, weight, continues, partial):
         """Find location and scale of the targets: y = location + scale * (network's unit).
 
-        Of a column that has not varied so far they are found anew once it does: the network keeps
-        its weights, and its outputs get another unit.
+        For a column that has not varied so far they are found once it does: the network keeps its
+        weights, and its outputs change their unit.
         """
         known = self._target_constant if continues else np.full(y.shape[1], np.nan)
         if known is None:
             return
         location, scale, constant = _units(y, weight, self.loss)
         if continues:
-            # One new value beside the old one: the two are what is known of the spread.
+            # One new value beside the old one: only these two tell of the spread.
             moved = ~np.isnan(known) & ~np.isnan(constant) & (known != constant)
             pair = np.stack([known, constant])
             for found, of_pair in zip((location, scale, constant), _units(pair, None, self.loss)):
@@ -117,13 +117,13 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         self._target_constant = None if np.isnan(constant).all() else constant
 
     def _targets(self, y, name):
-        """Targets in the network's units, and which of them each row has."""
+        """Distinct targets in the network's units, and the number of each row's among them."""
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(
                 f"{name} has negative values (the smallest is {y.min()}), which loss='poisson' "
-                "cannot have. Use loss='squared_error'."
+                "does not allow. Use loss='squared_error'."
             )
-        with np.errstate(over="ignore"):  # far from what was fitted: an infinite loss
+        with np.errstate(over="ignore"):  # far from the fitted targets: an infinite loss
             standard = (y - self._target_location) / self._target_scale
             standard = standard.astype(np.float32)
         # As wide as the outputs of the network: see `nn.losses`.
@@ -135,7 +135,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         return self._squeezed(self._in_units(targets))
 
     def _in_units(self, targets):
-        """Targets of shape (..., n_outputs) in the units of `y`; what follows them is left out."""
+        """Targets of shape (..., n_outputs) in the units of `y`; further outputs are left out."""
         targets = targets[..., : len(self._target_scale)]
         answers = targets * self._target_scale + self._target_location
         if self._target_constant is not None:
@@ -147,7 +147,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         return True if self._target_constant is None else np.isnan(self._target_constant)
 
     def _squeezed(self, y):
-        """One value for each row where there is one output."""
+        """Flatten to one value for each row if there is one output."""
         return y[:, 0] if y.shape[1] == 1 else y
 
     def _labels(self, targets):
@@ -164,7 +164,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         return "r2"
 
     def _set_coefs(self):
-        """Public weights, which answer in the units of `y`."""
+        """Public weights, whose outputs are in the units of `y`."""
         super()._set_coefs()
         n, dtype = len(self._target_scale), self.coefs_[-1].dtype
         weight, bias = self.coefs_[-1][:, :n], self.intercepts_[-1][:n]
@@ -185,9 +185,9 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     def predict(self, X, return_std=False, n_samples=100, random_state=None):
         """Predict the targets: with dropout off, or mean and standard deviation with dropout on.
 
-        The last three arguments reach the regressor at the end of a ``Pipeline``. A
-        ``TransformedTargetRegressor`` cannot transform a pair back, whatever regressor is in it;
-        targets are standardised here anyway.
+        A ``Pipeline`` passes the last three arguments to the regressor at its end. A
+        ``TransformedTargetRegressor`` cannot transform a pair back; it is not needed, since
+        targets are standardised anyway.
 
         Parameters
         ----------
@@ -217,9 +217,9 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
     def sample_predictions(self, X, n_samples=100, random_state=None, return_std=False):
         """Predictions with dropout on: samples from the predictive distribution of the network.
 
-        In each pass one thinned network answers for all rows [1]_, so a pass is one draw of a
-        function, and a row's samples do not depend on the rows beside it. Only dropout switches
-        on. Where all rates are 0, every sample is what is predicted without.
+        Each pass predicts all rows with one thinned network [1]_, so a pass is one draw of a
+        function, and the samples of a row do not depend on the other rows. Only dropout is on. If
+        all rates are 0, every sample equals the prediction without dropout.
 
         Parameters
         ----------
@@ -238,8 +238,8 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
             Targets in the units of `y`, without the noise of a single target; float32 for float32
             `X`, else float64.
         std : ndarray of the same shape
-            Standard deviation of a target around each sample: with ``loss='gaussian'`` what the
-            thinned network says, else that of ``noise_std_``. Only with `return_std`.
+            Standard deviation of a target around each sample: with ``loss='gaussian'`` predicted by
+            the thinned network, else ``noise_std_``. Only with `return_std`.
 
         References
         ----------
@@ -271,7 +271,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         return torch.from_numpy(self._in_units(OUT_ACTIVATIONS[self.out_activation_](z).numpy()))
 
     def _means_and_variances(self, z):
-        """Means and variances of a network that answers with both, in the units of `y`."""
+        """Means and variances of a network that predicts both, in the units of `y`."""
         mean, log = mean_and_log_variance(z)
         variance = np.exp(log.double().numpy()) * np.square(self._target_scale)
         variance = np.where(self._varies(), variance, 0.0)
@@ -316,13 +316,15 @@ def _units(y, weight, loss):
     location, scale : float64 ndarrays of shape (n_outputs,)
         The scale is above 0.
     constant : float64 ndarray of shape (n_outputs,)
-        The value where all rows have the same (to rounding), else nan.
+        The value of columns whose rows are all equal (up to rounding), else NaN.
     """
     low, high = y.min(axis=0), y.max(axis=0)
-    mean = np.clip(np.average(y, axis=0, weights=weight), low, high)  # else off by its rounding
+    mean = np.clip(
+        np.average(y, axis=0, weights=weight), low, high
+    )  # the mean may be rounded beyond them
     far = np.abs(y - mean).max(axis=0)
     far = np.where(far > 0, far, 1.0)
-    # Relative to the farthest, since squares of small numbers are 0.
+    # Relative to the largest deviation, since squares of small numbers underflow.
     std = far * np.sqrt(np.average(((y - mean) / far) ** 2, axis=0, weights=weight))
     constant = np.where(std <= 10 * np.finfo(np.float64).eps * np.abs(mean), mean, np.nan)
     if loss == "poisson":

@@ -13,58 +13,58 @@ _FAMILY_NOTES = """
 differ in length. Lists, sequences of tokens and those given in three dimensions may have other
 lengths in `predict` than in `fit`; `n_features_in_` counts the values of the longest in `fit`.
 
-Padding changes no answer and no training step: see `mask_zero` and `mask_value`. Lists are padded
-inside, numbers with `mask_value` (NaN if it is ``None``), tokens with 0. A sequence without a step,
-such as an empty text, is answered from the state at the start, which is zero, so by the biases of
-the output layer alone.
+Padding changes no prediction and no training step: see `mask_zero` and `mask_value`. Lists are
+padded internally, numbers with `mask_value` (NaN if it is ``None``), tokens with 0. The prediction
+for a sequence without steps, such as an empty text, comes from the initial state, which is zero,
+and so from the biases of the output layer alone.
 
 Input kernels and the output layer start from `weight_init`, recurrent kernels with orthonormal
-columns, embeddings uniform in [-0.05, 0.05], biases at zero but those of an LSTM's forget gate at
-one. `max_norm` bounds each row of the input kernels and of the recurrent kernels, that is what
-enters one gate of one unit, and leaves embeddings and the output layer alone. `alpha` penalises
-all weights, embeddings too.
+columns, embeddings uniform in [-0.05, 0.05], biases at zero, except for those of
+an LSTM's forget gate at one. `max_norm` bounds each row of the input kernels and of the recurrent
+kernels, which are the weights of one gate of one unit, but neither embeddings nor the output layer.
+`alpha` penalises all weights, embeddings too.
 
-An LSTM has one bias for each gate, where PyTorch has two whose sum acts. A GRU has PyTorch's two,
+An LSTM has one bias for each gate, the sum of PyTorch's two. A GRU has both of PyTorch's biases,
 those of the inputs and then those of the hidden state.
 """
 
 _FAMILY_TEXTS = {
-    "hidden_layer_sizes": """Units of each recurrent layer; with `bidirectional` each direction has
-        that many.""",
+    "hidden_layer_sizes": """Units of each recurrent layer; with `bidirectional`, of each
+        direction.""",
     "dropout_rate": """Fraction of each recurrent layer's outputs dropped at each training step
         [1]_: one rate for all layers, or one for each. The outputs of a layer are the inputs of
         the next, and the last layer's those of the output layer, so every connection between
         layers has one mask.""",
     "spatial_type": "float",
     "spatial_dropout_rate": """Fraction of the channels (with `n_tokens`, of the components of the
-        embedding) dropped for all steps of a sequence, in [0, 1), also where `variational` is
+        embedding) dropped for all steps of a sequence, in [0, 1), even if `variational` is
         false.""",
     "family_parameters": """
         cell : {'lstm', 'gru', 'rnn'}, default='lstm'
             Recurrent cell: long short-term memory, gated recurrent unit (both with the equations
-            of PyTorch, where all squashing is by tanh), or a simple layer that applies
-            `activation`; to 'lstm' and 'gru' `activation` means nothing.
+            of PyTorch, with tanh and logistic functions), or a simple layer that applies
+            `activation`, which 'lstm' and 'gru' do not use.
 
         bidirectional : bool, default=False
-            Whether each layer reads the sequence from its end too, with weights of its own.
+            Whether each layer also reads the sequence backwards, with separate weights.
 
         variational : bool, default=True
-            Whether a sequence has one mask for all of its steps [2]_, or a fresh one at each step,
+            Whether a sequence has one mask for all of its steps [2]_, or a new one at each step,
             on inputs, outputs and recurrent connections.
 
         recurrent_dropout_rate : float or array-like of float, default=0.0
-            Fraction of the hidden units dropped where they enter the next step, in [0, 1): one
+            Fraction of the hidden units dropped as they enter the next step, in [0, 1): one
             rate for all layers, or one for each. All gates see the same units ("tied weights" in
-            [2]_); each direction has its own mask. Training then goes step by step, which takes
-            about twice as long as PyTorch's fused LSTM.
+            [2]_); each direction has its own mask. Steps are then computed one by one, which
+            takes about twice as long as PyTorch's fused LSTM.
 
         input_shape : tuple (n_steps, n_channels), default=None
             How to cut the columns of two-dimensional `X` into steps: the channels of the first
             step, then those of the second. ``None`` takes each column as a step of one channel.
 
         n_tokens : int, default=None
-            Number of different tokens, 0 included, where `X` holds tokens (whole numbers below
-            that) rather than numbers. Each becomes a vector of `embedding_dim` learned numbers.
+            Number of different tokens, 0 included, if `X` contains tokens (integers below
+            `n_tokens`). Each becomes a vector of `embedding_dim` learned numbers.
 
         embedding_dim : int, default=32
             Length of these vectors.
@@ -74,14 +74,13 @@ _FAMILY_TEXTS = {
             wherever it occurs, or kept ([2]_, section 4.2).
 
         mask_zero : bool, default=True
-            With `n_tokens`, whether token 0 is padding, wherever it stands: no step of the
-            sequence, so that padding changes no answer. With ``False`` it is a token like others.
-            It says nothing of sequences of numbers: see `mask_value`.
+            With `n_tokens`, whether token 0 is padding, at any position, and skipped. With
+            ``False`` it is a token like any other. For sequences of numbers see `mask_value`.
 
         mask_value : float, default=None
-            What marks padding in sequences of numbers, a number or NaN: a step of which all
-            channels have this value is no step of the sequence, wherever it stands (as in Keras'
-            ``Masking``). ``None`` takes every step of an array for one, and refuses NaN.
+            Value that marks padding in sequences of numbers, a number or NaN: steps at which all
+            channels have this value are skipped, at any position (as in Keras' ``Masking``).
+            With ``None`` no step of an array is padding, and NaN is refused.
         """,
     "coefs_shape": "(...)",
     "family_notes": _FAMILY_NOTES,
@@ -97,7 +96,7 @@ _FAMILY_TEXTS = {
 class DropoutRNNClassifier(RNNFamily, DropoutClassifier):
     """Recurrent network classifier with dropout before, after and inside its layers.
 
-    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer answers from the last
+    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer predicts from the last
     state of the last one (with `bidirectional`, from those of both directions). Dropout acts on
     word types, inputs, the outputs of each layer and the recurrent connections; with
     ``variational=True`` a sequence has one mask for all of its steps, as in a Bayesian network
@@ -119,7 +118,7 @@ class DropoutRNNClassifier(RNNFamily, DropoutClassifier):
 
     See Also
     --------
-    DropoutRNNRegressor : The same network for numbers.
+    DropoutRNNRegressor : The same network for regression.
     sklearn_dropout.nn.VariationalDropout : One mask for all steps, for any PyTorch model.
 
     Notes
@@ -165,11 +164,11 @@ class DropoutRNNClassifier(RNNFamily, DropoutClassifier):
 class DropoutRNNRegressor(RNNFamily, DropoutRegressor):
     """Recurrent network regressor with dropout before, after and inside its layers.
 
-    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer answers from the last
+    LSTM, GRU or simple recurrent layers read a sequence, and a dense layer predicts from the last
     state of the last one (with `bidirectional`, from those of both directions). Dropout acts on
     word types, inputs, the outputs of each layer and the recurrent connections; with
     ``variational=True`` a sequence has one mask for all of its steps, as in a Bayesian network
-    [2]_. Targets are standardised inside `fit` and answers are in their units.
+    [2]_. Targets are standardised inside `fit` and predictions are in their units.
 
     Parameters
     ----------
@@ -187,7 +186,7 @@ class DropoutRNNRegressor(RNNFamily, DropoutRegressor):
 
     See Also
     --------
-    DropoutRNNClassifier : The same network for classes.
+    DropoutRNNClassifier : The same network for classification.
     sklearn_dropout.nn.VariationalDropout : One mask for all steps, for any PyTorch model.
 
     Notes

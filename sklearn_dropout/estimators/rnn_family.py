@@ -1,4 +1,4 @@
-"""What makes an estimator a recurrent network."""
+"""Recurrent networks: their parameters, sequences and passes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from ..checks.sequences import (
     left_aligned_numbers,
 )
 from ..checks.validation import (
-    START_ANEW,
+    FIT_NEW,
     Interval,
     StrOptions,
     check_hidden_layer_sizes,
@@ -32,13 +32,13 @@ from ..nn.initializers import initial_recurrent_parameters
 from ..nn.recurrent.module import bounded, drop_by_pass, parameters_of, recurrent_network
 from ..nn.recurrent.sequences import Architecture
 
-# Values of the widest layer, over all steps, that are computed at once in an evaluation.
+# Values of the widest layer, over all steps, that are computed at once with dropout off.
 _CHUNK_VALUES = 1 << 22
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class RNNFamily:
-    """What makes an estimator a recurrent network."""
+    """Recurrent networks: their parameters, sequences and passes."""
 
     cell: str = "lstm"
     bidirectional: bool = False
@@ -103,13 +103,13 @@ class RNNFamily:
             )
         if self.cell != "rnn" and self.activation not in ("relu", "tanh"):
             raise ValueError(
-                f"activation={self.activation!r} is for cell='rnn'; an LSTM or GRU has gates of "
-                "its own. Leave it at its default."
+                f"activation={self.activation!r} is for cell='rnn'; an LSTM or GRU has its own "
+                "functions. Leave activation at its default."
             )
         return rates
 
     def _as_table(self, X, reset):
-        """Sequences with one row each; tokens are looked at once they are numbers."""
+        """A table with one row for each sequence."""
         n_tokens = self.n_tokens if reset else self._sequences["n_tokens"]
         X = self._as_array(X, n_tokens, reset)
         n_dims = getattr(X, "ndim", 2)
@@ -118,7 +118,7 @@ class RNNFamily:
             if n_tokens is None:
                 expected += " or (n_samples, n_steps, n_channels)"
             raise ValueError(
-                f"X has shape {X.shape}, but n_tokens={n_tokens!r} asks for {expected}."
+                f"X has shape {X.shape}, but n_tokens={n_tokens!r} requires {expected}."
             )
         input_shape = check_sequence_shape(self.input_shape, n_tokens) if reset else None
         n_channels = None if reset else self._sequences["n_channels"]
@@ -129,7 +129,7 @@ class RNNFamily:
         return X
 
     def _as_array(self, X, n_tokens, reset):
-        """Lists of sequences as one array, padded where their lengths differ."""
+        """Lists of sequences as one array, padded if their lengths differ."""
         known = {} if reset else self._sequences
         if n_tokens is None:
             mask_value = check_mask_value(self.mask_value, None) if reset else known["mask_value"]
@@ -138,7 +138,7 @@ class RNNFamily:
         if padded and not (self.mask_zero if reset else known["mask_zero"]):
             raise ValueError(
                 "X has sequences of different lengths, but with mask_zero=False no token is "
-                "padding. Use mask_zero=True, or pad them with a token of your own."
+                "padding. Use mask_zero=True, or pad them yourself with a token of your choice."
             )
         return X[:, :, 0] if padded and X.shape[2] == 1 else X
 
@@ -154,7 +154,7 @@ class RNNFamily:
             n_features = X.shape[1] if n_dims == 2 and hasattr(X, "shape") else None
             if n_features is not None and n_features != input_shape[0] * n_channels:
                 raise ValueError(
-                    f"X has {n_features} columns, but input_shape={input_shape} asks for "
+                    f"X has {n_features} columns, but input_shape={input_shape} requires "
                     f"{input_shape[0] * n_channels}."
                 )
         self._sequences = {
@@ -166,7 +166,7 @@ class RNNFamily:
         }
 
     def _free_width(self, X, given):
-        """Whether the table may have another number of columns than that of the fit."""
+        """Whether the table may differ from that of the fit in its number of columns."""
         known, shape = self._sequences, getattr(X, "shape", ())
         own_length = is_list(given) or getattr(given, "ndim", 2) == 3
         if len(shape) != 2 or shape[1] in (0, self.n_features_in_):
@@ -176,21 +176,21 @@ class RNNFamily:
         return known["n_tokens"] is not None or shape[1] % known["n_channels"] == 0
 
     def _may_be_missing(self, given):
-        """Whether NaN may stand for padding: `_checked_table` sees to the rest."""
+        """Whether inputs may be NaN, which `_checked_table` takes as padding or refuses."""
         known = self._sequences
         if known["n_tokens"] is not None or known["mask_value"] is None:
             return known["n_tokens"] is None and is_list(given)
         return np.isnan(known["mask_value"])
 
     def _checked_table(self, X, reset):
-        """The table once it is numbers: tokens are checked, and padding put behind them."""
+        """Check tokens, and move padding to the end of each row."""
         known = self._sequences
         if known["n_tokens"] is None:
             return left_aligned_numbers(X, known["n_channels"], known["mask_value"])
         return left_aligned(X, known["n_tokens"], known["mask_zero"])
 
     def _on_tables(self):
-        """A copy that takes tables which are checked already, for scorers."""
+        """A copy that takes checked tables, for scorers."""
         taken, known = super()._on_tables(), self._sequences
         taken._sequences = known | {"any_length": True}  # they end with the longest sequence
         if known["n_tokens"] is None and known["mask_value"] is None:
@@ -198,12 +198,12 @@ class RNNFamily:
         return taken
 
     def _data_key(self):
-        """Parameters that checked data depend on."""
+        """Parameters that the checks of the data depend on."""
         shape = None if self.input_shape is None else tuple(np.ravel(self.input_shape).tolist())
         return self.n_tokens, self.embedding_dim, self.mask_zero, repr(self.mask_value), shape
 
     def _check_features(self, X):
-        """Note what the fitted network is; later changes of parameters do not change it."""
+        """Record the architecture; later changes of parameters do not affect it."""
         self._shape = {
             "cell": self.cell,
             "hidden": self._hidden(),
@@ -235,7 +235,7 @@ class RNNFamily:
             raise ValueError(
                 f"The fitted network has weights of shapes {shapes[0]}, but "
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}, cell={self.cell!r} and the data "
-                f"ask for {architecture.weight_shapes}. {START_ANEW}"
+                f"require {architecture.weight_shapes}. {FIT_NEW}"
             )
         return fit.parameters
 
@@ -263,9 +263,9 @@ class RNNFamily:
         return bounded(module)
 
     def _work(self, fit):
-        """Values that training on one row touches, and multiplications that are done at once.
+        """Number of values of one row, and of multiplications that are computed at once.
 
-        These are those of a step, or of all of them where they are left to PyTorch.
+        The latter are those of a step, or of all steps if PyTorch computes them together.
         """
         train = fit.train
         architecture = self._architecture(train.targets.shape[1])
@@ -281,13 +281,13 @@ class RNNFamily:
         return self._layers(weights, biases, "identity"), n_rows
 
     def _rows_at_once(self, n_steps):
-        """Rows whose evaluation fits comfortably into memory."""
+        """Number of rows to evaluate at a time."""
         widths = self._architecture(len(self._parameters[1][-1])).widths
         widest = max(n_in + 4 * n_out for n_in, n_out in pairwise((*widths, 1)))
         return max(1, _CHUNK_VALUES // (n_steps * (1 + self._shape["bidirectional"]) * widest))
 
     def _draw_masks(self, n_samples, streams):
-        """Masks of stochastic passes, each of which serves all rows alike.
+        """Masks of stochastic passes, the same for all rows.
 
         Parameters
         ----------
@@ -306,7 +306,7 @@ class RNNFamily:
     def _sample_outputs(self, X, masks):
         """Outputs before the output function with dropout on.
 
-        Passes are laid side by side along the rows of a batch, as many as memory allows.
+        Passes are stacked along the rows of a batch, as many as memory allows.
 
         Parameters
         ----------

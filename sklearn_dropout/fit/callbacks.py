@@ -1,4 +1,4 @@
-"""What watches a training run: skorch callbacks."""
+"""Calls of skorch callbacks during a training run."""
 
 import math
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from .progress import StopTraining
 
 
 class SkorchNet(NeuralNet):
-    """A skorch net around a module that our own loop trains.
+    """A skorch net around a module that the loop of this package trains.
 
-    It is what callbacks are given during training, and what ``net_`` is afterwards.
+    Callbacks are given such a net during training, and ``net_`` is one afterwards.
     """
 
     decode_ = None
@@ -32,9 +32,9 @@ class SkorchNet(NeuralNet):
             Used as they are, not copied, as skorch does.
         optimizer : torch.optim.Optimizer, default=None
         verbose : int, default=0
-            Whether callbacks are to print.
+            Whether callbacks may print.
         **options
-            Of ``NeuralNet``: what callbacks may want to read.
+            Arguments of ``NeuralNet`` that callbacks may read.
         """
         net = cls(
             module,
@@ -58,7 +58,7 @@ class SkorchNet(NeuralNet):
         return self
 
     def fit(self, X=None, y=None, **fit_params):
-        """Refused: training is the estimator's."""
+        """Refuse: the estimator trains its network."""
         raise NotImplementedError(
             "This net predicts and saves the network of an estimator, and cannot train it. Use fit "
             "or partial_fit of the estimator, with callbacks to act on the training."
@@ -83,12 +83,12 @@ class SkorchNet(NeuralNet):
 
 
 class Monitor:
-    """Tells skorch callbacks what happens in a training run.
+    """Calls skorch callbacks in a training run.
 
-    The net they are given holds the module in training and its optimiser, so whatever a callback
-    does to them acts on the run. Targets in batches and data sets are those of the network: numbers
-    of classes, and regression targets in standard units. Scores of skorch, and ``net.predict``,
-    have the labels and units of the user.
+    Their net holds the module in training and its optimiser, so changes by a callback act on the
+    run. Targets in batches and data sets are those of the network: class numbers, and regression
+    targets in standard units. Scores of skorch, and ``net.predict``, use the labels and units of
+    the user.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ class Monitor:
         try:
             with raised_by_user(), self._decoded_targets():
                 self.net.notify(event, **details)
-        except KeyboardInterrupt:  # how skorch's callbacks ask for an end of training
-            if event in ("on_train_begin", "on_train_end"):  # there is none to end
+        except KeyboardInterrupt:  # how skorch's callbacks stop training
+            if event in ("on_train_begin", "on_train_end"):  # no training to stop
                 raise
             raise StopTraining from None
 
     @contextmanager
     def _decoded_targets(self):
-        """Let skorch's scores see targets in the labels and units of the user."""
+        """Show skorch's scorers targets in the labels and units of the user."""
         scores = [c for _, c in self.net.callbacks_ if hasattr(c, "target_extractor")]
         before = [score.target_extractor for score in scores]
         try:
@@ -159,10 +159,10 @@ class Monitor:
 
     def train_begin(self):
         """Before the first epoch."""
-        # Not by _notify: there is nothing to stop yet, so an interruption is passed on.
+        # Not by _notify: training has not begun, so an interruption is passed on.
         with raised_by_user():
             self.net.notify("on_train_begin", X=self.train.X, y=self.train.y)
-        self.past = self.rows  # callbacks may have loaded some
+        self.past = self.rows  # callbacks may have loaded epochs
         for row in self.past:
             for name, value in row.items():
                 if name.endswith(("_loss", "_score")) and isinstance(value, float):
@@ -199,7 +199,7 @@ class Monitor:
         self._notify("on_batch_end", batch=self.batch, training=training, loss=loss, y_pred=answer)
 
     def _validate(self):
-        """Show the validation rows, a batch at a time."""
+        """Pass the validation rows to callbacks, a batch at a time."""
         for x, y, answer, loss in self.training.batches_off(self.valid_sample):
             self.batch_begin(x, y, training=False)
             self.batch_end(answer, loss, training=False)
@@ -219,5 +219,5 @@ class Monitor:
 
 
 def _gain(name, value):
-    """A loss or score so that higher is better."""
+    """A loss or score with its sign changed, if needed, so that higher is better."""
     return -value if name.endswith("loss") else value

@@ -35,7 +35,7 @@ class Evaluator:
 
         Returns
         -------
-        loss, score : float, or None where not asked for
+        loss, score : float, or None if not computed
             Weighted means over the rows.
         """
         z = self._outputs(training)
@@ -59,8 +59,8 @@ class Evaluator:
 def noise(loss, sums, total_weight):
     """Variance of targets around outputs: weighted mean squared residual.
 
-    With ``loss="poisson"`` it is the dispersion, what that variance is as a multiple of the mean:
-    a ratio of sums, since Pearson's statistic is unstable where means are small.
+    With ``loss="poisson"`` it is the dispersion, the variance as a multiple of the mean: a ratio
+    of sums, since Pearson's statistic is unstable for small means.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def noise(loss, sums, total_weight):
 
 
 def accuracy(prediction, y, weight):
-    """Share of the rows whose outputs are all right.
+    """Fraction of the rows whose outputs are all correct.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def accuracy(prediction, y, weight):
 
 
 def top_class_accuracy(prediction, y, weight):
-    """Share of the rows whose most probable class is right; arguments as for `accuracy`."""
+    """Fraction of the rows whose most probable class is correct; arguments as for `accuracy`."""
     right = prediction.argmax(-1) == y.argmax(-1)
     return _share(right, weight)
 
 
 def _share(right, weight):
-    """Weighted share of right rows, in double precision: equal shares are to be equal numbers."""
+    """Weighted fraction of correct rows, in double precision: equal fractions compare equal."""
     weight = weight.double()
     return (right * weight).sum() / weight.sum()
 

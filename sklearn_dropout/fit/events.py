@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks are told of a fit: its epochs are the subtasks."""
+"""Calls of scikit-learn's callbacks during a fit, whose subtasks are its epochs."""
 
 from contextlib import contextmanager
 from inspect import signature
@@ -8,7 +8,7 @@ from ..checks.validation import callback_management_context
 
 @contextmanager
 def fit_events(estimator, call):
-    """Tell the callbacks of `set_callbacks`, and those of meta-estimators, of a fit.
+    """Report a fit to the callbacks of `set_callbacks` and of meta-estimators.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def fit_events(estimator, call):
 
     Yields
     ------
-    events : FitEvents, or None where nobody listens
+    events : FitEvents, or None without callbacks
     """
     if not (hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")):
         yield None
@@ -45,11 +45,11 @@ class FitEvents:
         self.root = estimator._init_callback_context(max_subtasks=n_epochs)
         self.root.call_on_fit_task_begin(**self.details)
         hooks = [c.on_fit_task_end for c in getattr(estimator, "_skl_callbacks", [])]
-        # Whether a network that can predict is asked for after each epoch.
+        # Whether a callback needs a network that can predict after each epoch.
         self.needs_network = any("fitted_estimator" in signature(hook).parameters for hook in hooks)
 
     def epochs(self, n_epochs, network):
-        """Some epochs are done.
+        """Report that epochs are done.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class FitEvents:
         Returns
         -------
         n_told : int or None
-            Epochs after which a callback wants no more.
+            Epochs after which a callback stops training.
         """
         for n_told in range(1, n_epochs + 1):
             task = self.root.subcontext(task_name="epoch")

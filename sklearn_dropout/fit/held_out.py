@@ -1,4 +1,4 @@
-"""Rows to validate on: some of those to train on, or a set of their own."""
+"""Rows to validate on: a part of the training rows, or a separate set."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from ..dropout.streams import Use, bits
 
 
 def hold_out(estimator, y, rows, weight, seed):
-    """Split rows into training and validation, stratified by class where there is one.
+    """Split rows into training and validation rows, stratified by class for classifiers.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def hold_out(estimator, y, rows, weight, seed):
 
 
 def _can_be_stratified(labels, estimator):
-    """Whether each of several classes can have a row on both sides; two classes must."""
+    """Whether to stratify: always for two classes, for more if each fits into both parts."""
     if labels is None or len(np.unique(labels)) <= 2:
         return labels is not None
     counts = np.unique(labels, return_counts=True)[1]
@@ -66,7 +66,7 @@ def validation_rows(estimator, X_val, y_val, sample_weight_val):
 
 
 def warn_of_other_scale(X, X_val):
-    """Warn of validation inputs that a scaler has not seen, though the training inputs have.
+    """Warn if validation inputs look unscaled beside the training inputs.
 
     Parameters
     ----------

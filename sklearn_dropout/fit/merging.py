@@ -1,9 +1,9 @@
-"""Equal rows of a training set that fits into one batch: one of each kind, with their weights."""
+"""Merging of equal rows of a training set that fits into one batch."""
 
 import numpy as np
 from scipy import sparse
 
-# Values looked at together: their 64-bit words should stay in a core's cache.
+# Values processed at a time: their 64-bit words should stay in a core's cache.
 _CHUNK_VALUES = 1 << 16
 # Odd numbers with well mixed bits, of splitmix64 (Steele et al., 2014, "Fast splittable
 # pseudorandom number generators").
@@ -13,16 +13,16 @@ _STEP, _MIX, _MIX_AGAIN = (
 
 
 def sort_by_content(X, y, rows, weight):
-    """Rows in an order that their contents alone decide.
+    """Sort rows into an order that depends on their contents alone.
 
-    Equal rows come one after the other, whatever the sign of their zeros.
+    Equal rows are adjacent, whatever the sign of their zeros.
 
     Parameters
     ----------
     X : float32 ndarray or CSR matrix of shape (n_total, n_features)
     y : ndarray of numbers, of shape (n_total,) or (n_total, n_outputs)
     rows : int64 ndarray of shape (n_rows,)
-        Rows to look at.
+        Rows to sort.
     weight : float64 ndarray of shape (n_rows,), or None
 
     Returns
@@ -44,7 +44,7 @@ def merge_equal_rows(X, y, rows, weight):
     -------
     rows : int64 ndarray
         One of each kind, in the order of `sort_by_content`.
-    weight : float64 ndarray, or None where every row was given once without a weight
+    weight : float64 ndarray, or None if no row was merged and none had a weight
     """
     order, first = _content_order(X, y, rows, weight)
     starts = np.flatnonzero(first)
@@ -53,15 +53,15 @@ def merge_equal_rows(X, y, rows, weight):
         return merged, None
     if weight is None:
         return merged, np.diff(starts, append=len(rows)).astype(np.float64)
-    # Equal rows come by weight, so the sum does not depend on the order of the data either.
+    # Equal rows are sorted by weight, so the sum does not depend on the order of the data.
     return merged, np.add.reduceat(weight[order], starts)
 
 
 def _content_order(X, y, rows, weight):
     """Sort by inputs, then targets, then weights.
 
-    Inputs are sorted by a hash of theirs, which costs a few operations for each value that is not
-    zero; rows of one hash are then compared.
+    Inputs are sorted by their hashes, which cost a few operations for each nonzero value; rows
+    with equal hashes are then compared.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def _content_order(X, y, rows, weight):
     y = y[rows].reshape(len(rows), -1)
     order = _sorted_ties(key, y, weight)
     same_x = _same_as_before(X, rows, key, order)
-    if (same_x != (np.diff(key[order]) == 0)).any():  # different inputs of one hash
+    if (same_x != (np.diff(key[order]) == 0)).any():  # different inputs with one hash
         key = _exact_keys(X, rows, key)
         order = _sorted_ties(key, y, weight)
         same_x = np.diff(key[order]) == 0
@@ -81,7 +81,7 @@ def _content_order(X, y, rows, weight):
 
 
 def _sorted_ties(key, y, weight):
-    """Order by key; where keys are equal by targets, then by weight."""
+    """Order by key, then by targets, then by weight."""
     order = np.argsort(key, kind="stable")
     equal = np.diff(key[order]) == 0
     tied = np.append(equal, False) | np.append(False, equal)
@@ -92,10 +92,10 @@ def _sorted_ties(key, y, weight):
 
 
 def _hashes(X, rows):
-    """A number for each row: uint64 ndarray of shape (n_rows,).
+    """Hash of each row: uint64 ndarray of shape (n_rows,).
 
-    Sum over the columns of a hash of value and column, 0 where the value is zero, so that sparse
-    rows have those of dense ones.
+    Sum over the columns of a hash of value and column, 0 for zeros, so that sparse and dense rows
+    have equal hashes.
     """
     columns = np.arange(1, X.shape[1] + 1, dtype=np.uint64) * _STEP
     columns = (columns ^ (columns >> np.uint64(30))) * _MIX | np.uint64(1)
@@ -108,7 +108,7 @@ def _hashes(X, rows):
             continue
         part.sum_duplicates()
         words = np.append(_mixed(part.data) * columns[part.indices], np.uint64(0))
-        # The sum of an empty row is the word at its start, but for this.
+        # reduceat gives an empty row the word at its start.
         key[start : start + step] = np.where(
             np.diff(part.indptr), np.add.reduceat(words, part.indptr[:-1]), np.uint64(0)
         )
@@ -116,7 +116,7 @@ def _hashes(X, rows):
 
 
 def _rows_at_once(X):
-    """Rows that hold few enough values, those of sparse rows on average."""
+    """Number of rows to process at a time, from the (average) number of values in a row."""
     per_row = X.nnz // X.shape[0] if sparse.issparse(X) else X.shape[1]
     return max(1, _CHUNK_VALUES // max(1, per_row))
 
@@ -145,7 +145,7 @@ def _same_as_before(X, rows, key, order):
 
 
 def _exact_keys(X, rows, key):
-    """Numbers that are equal for equal inputs only, in an order that the contents decide."""
+    """Numbers of rows, equal for equal inputs; their order depends on the contents alone."""
     contents = []
     for row, word in zip(rows, key.tolist()):
         x = X[row : row + 1]

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from ..checks.random_state import seed_from
 from ..checks.targets import check_objects_in_inputs, check_targets
 from ..checks.validation import (
-    START_ANEW,
+    FIT_NEW,
     check_callbacks,
     check_device,
     check_solver,
@@ -56,8 +56,8 @@ def prepare(estimator, call, checked=None):
         Not changed.
     call : FitCall
     checked : CheckedData, default=None
-        Of an earlier fit of the same call by an estimator of the same class, new as this one;
-        taken if it was checked by the same parameters.
+        Of an earlier fit of the same call by an unfitted estimator of the same class; reused if
+        the same parameters checked it.
 
     Returns
     -------
@@ -104,14 +104,14 @@ def prepare(estimator, call, checked=None):
 
 
 def prepare_same_rows(fit, network, dropout, seed):
-    """Prepare a fit of the same rows by a network that differs in a few numbers only.
+    """Prepare a fit of the same rows by a network that differs in a few numbers.
 
     Parameters
     ----------
     fit : Fit
         Left as it is.
     network : DropoutNetwork
-        New, with checked parameters; what is learned from the data is set on it.
+        Unfitted, with checked parameters; gets the attributes that are learned from the data.
     dropout : DropoutSettings
         Of the network.
     seed : int
@@ -130,13 +130,13 @@ def prepare_same_rows(fit, network, dropout, seed):
 
 
 def _check_and_score(fit):
-    """Check the penalty against the weights of the rows, and find what to record of each epoch."""
+    """Check the penalty against the weights of the rows, and choose the scores to record."""
     check_penalty(fit.learner, fit.train, fit.recipe.batch_size)
     fit.score, fit.scorers = epoch_scores(fit.learner, fit.train, fit.valid)
 
 
 def _continue(fit):
-    """Let a fit continue what its learner has learned so far."""
+    """Set the state that a fit continues from."""
     learner = fit.learner
     fit.parameters = _writeable(learner._parameters)
     fit.n_epochs_before = len(learner.loss_curve_)
@@ -167,11 +167,11 @@ def make_samples(learner, call, checked, recipe, continues, seed):
     weight = learner._row_weights(checked.weight, y, call.partial)
     rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
     weight = None if weight is None else weight[rows]
-    counts = weight is None  # then weights will only count equal rows
+    counts = weight is None  # then weights are only counts of equal rows
     one_batch = len(rows) <= recipe.batch_size
     held_out = None
     if recipe.early_stopping and call.validation[0] is None:
-        if one_batch:  # then the order of the data does not matter, nor for the split
+        if one_batch:  # then nothing may depend on the order of the data, not even the split
             rows, weight = sort_by_content(X, y, rows, weight)
         rows, weight, held_out = hold_out(learner, y, rows, weight, seed)
     n_given = len(rows)
@@ -192,13 +192,13 @@ def make_samples(learner, call, checked, recipe, continues, seed):
 
 
 def make_recipe(estimator, partial):
-    """How the network is to be trained, from checked parameters."""
+    """How to train the network, from checked parameters."""
     check_solver(estimator.solver)
     check_callbacks(estimator.callbacks)
     if estimator.epsilon < float(np.finfo(np.float32).tiny):
         raise ValueError(
-            f"epsilon={estimator.epsilon!r} is zero in float32, in which networks are trained. "
-            "Use 1e-8, or something of that size."
+            f"epsilon={estimator.epsilon!r} is zero in float32, the precision of training. "
+            "Use a value such as 1e-8."
         )
     return Recipe(
         **_changing_numbers(estimator),
@@ -223,7 +223,7 @@ def make_recipe(estimator, partial):
 
 
 def _changing_numbers(estimator):
-    """Numbers of a recipe that fits of the same rows may differ in."""
+    """The numbers in which recipes of fits of the same rows may differ."""
     return {
         "learning_rate_init": float(estimator.learning_rate_init),
         "alpha": float(estimator.alpha),
@@ -232,7 +232,7 @@ def _changing_numbers(estimator):
 
 
 def _dropout_factors(estimator):
-    """Factors of the dropout rates over the epochs; None where they stay as they are."""
+    """Factors of the dropout rates over the epochs; None if they are constant."""
     if estimator.dropout_schedule == "constant":
         return None
     if estimator.dropout_type == "concrete":
@@ -263,7 +263,7 @@ def check_arguments(estimator, call):
 
 
 def check_noise(learner, X):
-    """Refuse noise that would make sparse rows dense, and warn of alpha dropout elsewhere."""
+    """Refuse noise on sparse rows, and warn of alpha dropout without SELU units."""
     if learner.input_noise_std and issparse(X):
         raise ValueError(
             f"input_noise_std={learner.input_noise_std!r} would make the sparse X dense. Use "
@@ -279,11 +279,11 @@ def check_noise(learner, X):
 
 
 def check_loss(learner):
-    """Refuse to go on with targets that were scaled for another kind of loss."""
+    """Refuse to continue with targets that were scaled for another kind of loss."""
     if learner._loss().out_activation != learner.out_activation_:
         raise ValueError(
-            f"loss={learner.loss!r} scales targets otherwise than the loss that was fitted, and "
-            f"cannot go on from there. {START_ANEW}"
+            f"loss={learner.loss!r} scales targets differently from the loss that was "
+            f"fitted. {FIT_NEW}"
         )
 
 

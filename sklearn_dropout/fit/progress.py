@@ -1,10 +1,10 @@
-"""How far a training run has come, and its early end."""
+"""Progress of a training run, and its early end."""
 
 from contextlib import contextmanager
 
 
 class StopTraining(Exception):
-    """A callback has asked for an end of training."""
+    """A callback has stopped training."""
 
 
 @contextmanager
@@ -15,11 +15,11 @@ def report_progress(verbose, n_epochs):
     ----------
     verbose : bool or int
     n_epochs : int
-        Epochs there will be, unless training ends early.
+        Epochs, unless training ends early.
 
     Yields
     ------
-    progress : callable (records), or None where `verbose` is false
+    progress : callable (records), or None if `verbose` is false
         Takes the records of the next epochs: dicts of losses and scores.
     """
     if not verbose:

@@ -15,11 +15,11 @@ class Sample:
     Attributes
     ----------
     X : float32 ndarray or CSR matrix of shape (n_total, n_features)
-        Held as it came; fits of a search may share it.
+        As given; fits of a search may share it.
     rows : int64 ndarray of shape (n_rows,)
         Which rows of `X` belong to the sample.
     targets : float32 ndarray of shape (n_codes, n_outputs)
-        The different target rows there are.
+        The distinct rows of targets.
     codes : int64 ndarray of shape (n_rows,)
         Which row of `targets` belongs to each row of the sample.
     weight : float64 ndarray of shape (n_rows,), or None
@@ -27,7 +27,7 @@ class Sample:
     n_given : int
         Rows before equal ones were merged.
     counts : bool
-        Whether the weights only say how many equal rows there were.
+        Whether the weights are only counts of equal rows.
     """
 
     X: object
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def total_weight(self):
-        """Sum of the weights; the number of rows where there are none."""
+        """Sum of the weights, or the number of rows without weights."""
         return float(len(self.rows)) if self.weight is None else float(self.weight.sum())
 
     def inputs(self, positions, device="cpu"):

@@ -1,4 +1,4 @@
-"""What decides how training goes on: rates over the epochs, and the rule for stopping."""
+"""Schedules of the learning rate, and the rule for early stopping."""
 
 import numpy as np
 
@@ -14,14 +14,14 @@ def _cosine(epoch, n_epochs):
 
 def _one_cycle(epoch, n_epochs):
     peak, last = _RISING * n_epochs - 1, n_epochs - 1
-    with np.errstate(divide="ignore", invalid="ignore"):  # one of the two ways is taken
+    with np.errstate(divide="ignore", invalid="ignore"):  # one of the two branches is used
         rising = _between(_FIRST, 1.0, epoch / peak)
         falling = _between(1.0, _LAST, (epoch - peak) / (last - peak))
     return np.where(epoch <= peak, rising, falling)
 
 
 def _between(first, last, share):
-    """From the first number to the last, along a cosine."""
+    """Interpolate from the first number to the last along a cosine."""
     return last + (first - last) / 2 * (1 + np.cos(np.pi * share))
 
 
@@ -29,17 +29,17 @@ def _linear_warmup(epoch, n_epochs):
     return np.minimum(1, (epoch + 1) / max(1, round(_WARM_UP * n_epochs)))
 
 
-# Schedules that depend on nothing but the epoch, as factors of `learning_rate_init`.
+# Schedules that depend on the epoch alone, as factors of `learning_rate_init`.
 PLANNED = {"cosine": _cosine, "one_cycle": _one_cycle, "linear_warmup": _linear_warmup}
 
 
 def planned_epochs(first, n_epochs, n_planned):
-    """Places of the next epochs among those that a schedule is made for; at its end it stays."""
+    """Indices of the next epochs in a schedule; beyond its end the last one is repeated."""
     return np.minimum(np.arange(first, first + n_epochs), n_planned - 1)
 
 
 class Plateau:
-    """Whether training has ceased to improve, by the rule of scikit-learn's MLP.
+    """Detects that training no longer improves, by the rule of scikit-learn's MLP.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Plateau:
 
 
 class LearningRate:
-    """The learning rate where it follows the training: schedules of scikit-learn's MLP, for SGD.
+    """Learning rates that depend on the training: schedules of scikit-learn's MLP, for SGD.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class LearningRate:
         self._invert()
 
     def decrease(self):
-        """Follow "adaptive": a fifth of the rate; False where it cannot or need not be less."""
+        """Follow "adaptive": divide the rate by 5; False if it cannot be less."""
         if self.schedule != "adaptive" or self.training.learning_rate <= _MIN_ADAPTIVE_RATE:
             return False
         self.training.learning_rate /= 5.0
@@ -155,12 +155,12 @@ class Stopping:
             self.done = exhausted
 
     def get_state(self):
-        """Where an adaptive learning rate has come to."""
+        """State of an adaptive learning rate."""
         rate, plateau = float(self.training.learning_rate), self.plateau
         return {"rate": rate, "best": float(plateau.best), "n_stale": plateau.n_stale}
 
     def set_state(self, state):
-        """Continue from what `get_state` returned, where the rate is adaptive."""
+        """Continue from what `get_state` returned, if the rate is adaptive."""
         if self.rate.schedule == "adaptive":
             self.plateau.best, self.plateau.n_stale = state["best"], state["n_stale"]
             self.training.learning_rate = state["rate"]

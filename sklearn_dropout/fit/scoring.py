@@ -9,7 +9,7 @@ from ..nn.settings import raised_by_user
 
 
 def epoch_scores(estimator, train, valid):
-    """What to compute after each epoch, with dropout off.
+    """How to score each epoch, with dropout off.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def takes_weights(scorer):
 
 
 class _SampleScorer:
-    """Score of one sample by a scikit-learn scorer, for weights that are still in training."""
+    """Score of one sample by a scikit-learn scorer, for a network in training."""
 
     def __init__(self, estimator, scorer, sample):
         self.estimator = estimator

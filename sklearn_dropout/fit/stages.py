@@ -33,15 +33,15 @@ class FitCall:
 
 @dataclass
 class CheckedData:
-    """The data of a call, checked, and what is learned from them whatever the parameters.
+    """The checked data of a call, and what every network learns from them.
 
     Attributes
     ----------
-    X, y, weight : as `Sample` has them, before rows are chosen
+    X, y, weight : as in `Sample`, before rows are chosen
     learned : dict
         Attributes of the learner.
     key : tuple
-        Parameters of the learner that the data were checked by.
+        Parameters of the learner that the checks depend on.
     """
 
     X: object
@@ -58,13 +58,13 @@ class Recipe:
     Attributes
     ----------
     max_norm : float
-        Infinity for none.
+        Infinity for no bound.
     max_iter : int
         Epochs of this call.
     n_planned : int
-        Epochs that schedules are made for.
+        Epochs that schedules span.
     dropout_factors : ndarray of shape (n_planned,), or None
-        What all dropout rates are multiplied by in each of them; ``None`` leaves them alone.
+        Factor of all dropout rates in each of these epochs; ``None`` for constant rates.
     """
 
     learning_rate_init: float
@@ -98,7 +98,7 @@ class Fit:
     estimator : DropoutNetwork
         Untouched until `finish`.
     learner : DropoutNetwork
-        Its shallow copy, which holds what is learned from the data alone (classes, scales).
+        Its shallow copy, with the attributes that depend on the data alone (classes, scales).
     partial : bool
         Whether this is a call of `partial_fit`.
     checked : CheckedData
@@ -108,23 +108,23 @@ class Fit:
     dropout : DropoutSettings
     loss : Loss
     dtype : dtype
-        In which the weights are kept: that of the data as given, so that predicting data like
-        them converts nothing.
+        Of the fitted weights: that of the data as given, so that predicting similar data needs no
+        conversion.
     learned : dict
-        Attributes of `learner` that came from the data.
+        Attributes of `learner` that depend on the data alone.
     seed : int
         Of the initial weights.
     streams : Streams
         Of batches and masks.
     score : str or None
-        Key of ``evaluation.SCORES``: what to record after each epoch on each sample.
+        Key of ``evaluation.SCORES``: the score to record after each epoch on each sample.
     scorers : dict or None
         Instead of `score`: ``{"train" or "valid": callable (weights, biases) -> float}``.
     parameters : (weights, biases) or None
-        To start from; ``None`` draws new ones.
+        Initial parameters; ``None`` draws new ones.
     n_epochs_before : int
     n_seen_before : float
-        Epochs of earlier calls that this one continues, and the weight of the rows they have seen.
+        Epochs of the earlier calls that this one continues, and the weight of the rows seen there.
     training_state : tuple, default=None
         State of the optimiser and of an adaptive learning rate, to continue from.
     monitor : Monitor, default=None
@@ -163,7 +163,7 @@ class Fit:
         return min(self.recipe.batch_size, self.train.n_rows)
 
     def finish(self, outcome):
-        """Pass what was learned on to the estimator; a failed run raises and changes nothing."""
+        """Give the estimator the fitted attributes; a failed run raises and changes nothing."""
         if outcome.error:
             raise ValueError(outcome.error)
         self.learner._keep(self, outcome)
@@ -172,7 +172,7 @@ class Fit:
 
 @dataclass
 class Outcome:
-    """What became of a network.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -180,12 +180,12 @@ class Outcome:
     curves : dict of lists of float, one value for each epoch
         ``train_loss`` and, where recorded, ``valid_loss``, ``train_score``, ``valid_score``.
     error : str
-        Why training failed; empty where it did not.
+        Why training failed; empty if it did not.
     training_state : tuple or None
         For the next call of ``partial_fit`` to continue from.
     noise : ndarray of shape (n_outputs,), default=None
-        Of a loss of numbers: variance of the targets around the outputs (as a multiple of the mean,
-        where ``Loss.noise`` says so) in the network's units.
+        Of a regression loss: variance of the targets around the outputs (or its ratio to the mean,
+        depending on ``Loss.noise``) in the units of the network.
     rates : list of ((place, site), rate)
         Dropout rates that were learned.
     """

@@ -18,8 +18,8 @@ from .progress import StopTraining
 from .schedule import PLANNED, Stopping, planned_epochs
 from .stages import Outcome
 
-# Of the epochs that a compiled call trains at once: multiplications (some ten milliseconds), what a
-# step costs beside them, and rows, whose order is in memory.
+# Limits of the epochs in one compiled call: multiplications (some ten milliseconds), the cost of a
+# step in multiplications, and rows, whose order is held in memory.
 _WORK_OF_A_CALL, _WORK_OF_A_STEP, _ROWS_OF_A_CALL = 3e7, 20_000, 200_000
 
 
@@ -34,9 +34,9 @@ class Trainer:
     denormals : DenormalFlush
         Switched on while the engine trains.
     monitor : Monitor, default=None
-        Told of the beginning and the end of training and of each epoch.
+        Called at the beginning and the end of training and after each epoch.
     progress : callable (records), default=None
-        Told the records of the epochs that are done: dicts of losses and scores.
+        Called with the records of finished epochs: dicts of losses and scores.
     keep_interrupted : bool, default=True
         Whether Ctrl-C ends training early, rather than being passed on.
     events : FitEvents, default=None
@@ -80,7 +80,7 @@ class Trainer:
         return evaluators
 
     def _count_epochs_per_call(self):
-        """How many epochs to train at once: one, if anything is to be decided after each."""
+        """How many epochs to train at once: one, if each epoch may be the last."""
         fit, recipe = self.fit, self.recipe
         decides = recipe.solver == "sgd" and recipe.learning_rate in ("invscaling", "adaptive")
         follows = self.monitor is not None or (self.events and self.events.needs_network)
@@ -142,7 +142,7 @@ class Trainer:
             self._evaluate(records[0])
         n_finite = int(np.isfinite(losses).cumprod().sum())
         records = records[: n_finite + 1]
-        self.record += records  # only now, in case of an interruption before
+        self.record += records  # only now: an interruption may come before
         if n_finite < n_epochs:
             self.error = self._diverged(losses[n_finite])
         self.stopping.update(self.record[-1])
@@ -153,21 +153,21 @@ class Trainer:
         if self.events is not None:
             with raised_by_user():
                 n_told = self.events.epochs(len(records), self._network)
-            if n_told is not None:  # a callback wants no more
+            if n_told is not None:  # a callback stops training
                 self._undo(len(records) - n_told, order[:n_told], before)
                 raise StopTraining
 
     def _losses_of(self, order):
-        """Train for the epochs of an order of the rows."""
+        """Train for the epochs that `order` has rows for."""
         try:
             self.denormals.on()
-            with np.errstate(over="ignore", invalid="ignore"):  # divergence is told from the losses
+            with np.errstate(over="ignore", invalid="ignore"):  # the losses show divergence
                 return self.training.epochs(order)
         finally:
             self.denormals.restore()
 
     def _undo(self, n_undone, order, before):
-        """Undo the last epochs of a call of the engine, but not those of an order of the rows."""
+        """Go back to an earlier state and train for the epochs that remain in `order`."""
         if n_undone:
             self.training.go_back(before)
             self._losses_of(order)
@@ -182,7 +182,7 @@ class Trainer:
         return vars(self.fit.learner) | {"_parameters": parameters, "n_outputs_": n_outputs}
 
     def _follow_schedules(self, n_epochs):
-        """Tell the engine the rates of the next epochs, where they are planned.
+        """Pass the rates of the next epochs to the engine, if schedules plan them.
 
         Returns
         -------
@@ -230,8 +230,8 @@ class Trainer:
     def _noise(self):
         """Noise of regression targets, in the units of the network: see `Outcome`.
 
-        Around the outputs with dropout off on the validation rows; where there are none, around
-        those of the last epoch's steps, with dropout on. The latter estimates the expected squared
+        Around the outputs with dropout off on the validation rows; without validation rows, around
+        the outputs in the last epoch, with dropout on. The latter estimates the expected squared
         residual under the approximate posterior, which is the noise variance that maximises the
         variational bound (the M-step of variational Bayes). Training residuals are too small;
         this widens them by the spread of the outputs. With a linear model and its exact posterior
@@ -261,13 +261,13 @@ class Trainer:
 
 
 def _one_or_more(rates):
-    """A number where all rates are the same, else a list."""
+    """A number if all rates are equal, else a list."""
     rates = rates.tolist()
     return rates[0] if len(set(rates)) == 1 else rates
 
 
 def train(fit, progress=None, keep_interrupted=True, events=None):
-    """Train the network of a prepared fit, with the settings of PyTorch that suit it.
+    """Train the network of a prepared fit, with the settings of PyTorch for its size.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def train(fit, progress=None, keep_interrupted=True, events=None):
     n_threads = threads_for(fit.largest_batch * fit.learner._work(fit)[1])
     # The compiled engine has threads of its own.
     n_torch_threads = threads_to_use() if fit.learner._compiled() else n_threads
-    # Networks are built in here too: a second thread may hang in a forked child.
+    # Networks are built inside too: a second thread may hang in a forked child.
     with (
         torch_threads(n_torch_threads),
         torch.inference_mode(False),

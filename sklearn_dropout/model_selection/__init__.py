@@ -1,4 +1,4 @@
 """Choosing among estimators: searches, the comparison of overfitting, statistics over splits.
 
-Stands on `estimators`; nothing below imports it.
+Imports `estimators` and what lies below; no other room but `displays` imports it.
 """

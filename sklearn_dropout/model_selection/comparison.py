@@ -46,8 +46,8 @@ def compare_overfitting(
     Parameters
     ----------
     estimators : dict of str to estimator, or list of estimator
-        Of this package or of any other, pipelines included; cloned before they are fitted. Those
-        of a list are called by their classes, with a number where a class comes up again.
+        Of this package or of any other, pipelines included; cloned before they are fitted. In a
+        list they are named by their classes, with a number if a class is repeated.
 
     X : array-like of shape (n_samples, n_features)
         Inputs.
@@ -57,8 +57,8 @@ def compare_overfitting(
 
     cv : int, cross-validation generator or iterable, default=None
         ``None`` is 5 folds, an int that many folds; both are repeated 10 times, shuffled with
-        fixed seeds, by class where there are classes, and with `groups` kept together. Anything
-        else is used as it is.
+        fixed seeds, stratified for classifiers, and with `groups` kept together. Anything else is
+        used unchanged.
 
     scoring : str or callable, default=None
         One score, greater is better, for all of them. ``None`` is accuracy for classifiers and R²
@@ -71,7 +71,7 @@ def compare_overfitting(
         Workers, as for :class:`DropoutSearchCV`.
 
     groups : array-like of shape (n_samples,), default=None
-        Rows of a group are never in training and test set of a split at once.
+        Rows of a group are never in both the training and the test set of a split.
 
     verbose : int, default=0
         1 or more shows a bar over the epochs of all networks, as in :class:`DropoutSearchCV`.
@@ -79,22 +79,22 @@ def compare_overfitting(
     Returns
     -------
     comparison : OverfittingComparison
-        Shows as a table; has the scores of every split, ``to_frame()`` and ``plot()``.
+        Printed as a table; has the scores of every split, ``to_frame()`` and ``plot()``.
 
     Raises
     ------
     ValueError
-        Where names, baseline or scoring make no sense, or an estimator has no finite score.
+        If names, baseline or scoring are invalid, or an estimator has a score that is not finite.
     TypeError
-        Where something is no estimator.
+        If an entry of `estimators` is not an estimator.
 
     Notes
     -----
     The gap is training score minus test score, in the units of the score. For errors
-    (``"neg_mean_squared_error"``) it is how much larger the error is on test rows; in any case a
-    positive gap says that the estimator does better on what it has seen.
+    (``"neg_mean_squared_error"``) it is how much larger the error is on test rows. A positive gap
+    always means that the estimator does better on rows that it has seen.
 
-    Give networks an int as `random_state`: then results are the same on every run.
+    Give networks an int as `random_state` to make the results reproducible.
 
     References
     ----------
@@ -119,7 +119,8 @@ def compare_overfitting(
         baseline = next(iter(estimators))
     elif baseline not in estimators:
         raise ValueError(
-            f"baseline={baseline!r} is no name of an estimator. Choose one of {list(estimators)}."
+            f"baseline={baseline!r} is not the name of an estimator. Choose one of "
+            f"{list(estimators)}."
         )
     scoring = _check_scoring(scoring, estimators)
     X, y, groups = indexable(X, y, groups)
@@ -141,7 +142,7 @@ def compare_overfitting(
 
 
 def _named(estimators):
-    """Estimators by name; refuse what is none."""
+    """Estimators by name; refuse entries that are not estimators."""
     if isinstance(estimators, dict):
         named = dict(estimators)
     elif isinstance(estimators, (list, tuple)):
@@ -158,7 +159,7 @@ def _named(estimators):
             raise TypeError(f"estimators has the name {name!r}. Names must be strings.")
         if isinstance(estimator, type) or not hasattr(estimator, "fit"):
             raise TypeError(
-                f"estimators has {estimator!r} as {name!r}, which is no estimator. "
+                f"estimators has {estimator!r} as {name!r}, which is not an estimator. "
                 "Give instances with a `fit` method."
             )
     return named
@@ -174,7 +175,7 @@ def _by_class(estimators):
 
 
 def _check_scoring(scoring, estimators):
-    """One score for all: estimators' own may differ."""
+    """One score for all estimators, whose own scores may differ."""
     if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
         raise ValueError(
             f"scoring={scoring!r} must be one score: a string, a callable or None. Call "
@@ -187,7 +188,7 @@ def _check_scoring(scoring, estimators):
             return default
     raise ValueError(
         "scoring=None means accuracy for classifiers and R² for regressors, but the estimators "
-        "are not all of one kind. Name a score."
+        "are of both kinds. Pass a score."
     )
 
 
@@ -215,7 +216,7 @@ def _splits(cv, X, y, groups, classes):
 
 
 def _count_repeats(tests, n_samples):
-    """How often the test sets cover the data as folds; 0 where they do not."""
+    """How often the test sets cover the data as folds; 0 if they do not."""
     times = np.bincount(np.concatenate(tests), minlength=n_samples)
     return int(times[0]) if times[0] == times.min() == times.max() else 0
 
@@ -223,9 +224,9 @@ def _count_repeats(tests, n_samples):
 def _scores(estimators, X, y, splits, scoring, n_jobs, verbose):
     """Scores of every estimator on every split: ``{name: {"train" or "test": list}}``."""
     scores = {}
-    for names, whole, grid in _searches(estimators):
+    for names, model, grid in _searches(estimators):
         search = DropoutSearchCV(
-            whole,
+            model,
             grid,
             scoring=scoring,
             n_jobs=n_jobs,
@@ -236,7 +237,10 @@ def _scores(estimators, X, y, splits, scoring, n_jobs, verbose):
             return_train_score=True,
         )
         try:
-            with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # said below
+            with (
+                warnings.catch_warnings(),
+                np.errstate(invalid="ignore"),
+            ):  # the error below says it
                 warnings.filterwarnings("ignore", "One or more of the (test|train) scores")
                 results = search.fit(X, y).cv_results_
         except Exception as error:
@@ -256,12 +260,12 @@ def _scores(estimators, X, y, splits, scoring, n_jobs, verbose):
 
 
 def _searches(estimators):
-    """Estimators that differ in their network only, as grids for one search.
+    """Group estimators that differ only in the parameters of their network, as grids of one search.
 
     Yields
     ------
     names : list of str
-    whole : estimator
+    model : estimator
     grid : list of dict
         One candidate for each name, in this order.
     """
@@ -269,10 +273,10 @@ def _searches(estimators):
     for name, estimator in estimators.items():
         groups[_surroundings(name, estimator)].append(name)
     for names in groups.values():
-        whole = estimators[names[0]]
-        network, prefix = find_network(whole)
+        model = estimators[names[0]]
+        network, prefix = find_network(model)
         if network is None:
-            yield names, whole, [{}]
+            yield names, model, [{}]
             continue
         inner = [find_network(estimators[name])[0].get_params(deep=False) for name in names]
         differing = [
@@ -280,13 +284,13 @@ def _searches(estimators):
         ]
         yield (
             names,
-            whole,
+            model,
             [{f"{prefix}{key}": [params[key]] for key in differing} for params in inner],
         )
 
 
 def _fingerprint(value):
-    """Equal for equal values, and different where that is hard to tell."""
+    """A key that is equal for equal values; values that cannot be compared get different keys."""
     try:
         return joblib.hash(value)
     except Exception:  # functions that cannot be pickled
@@ -294,7 +298,7 @@ def _fingerprint(value):
 
 
 def _surroundings(name, estimator):
-    """What estimators of one search have in common."""
+    """Key of the estimators that one search can fit."""
     network, prefix = find_network(estimator)
     if network is None:
         return name

@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks are told of a search, as by scikit-learn's own searches."""
+"""Calls of scikit-learn's callbacks during a search, as in scikit-learn's own searches."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -7,7 +7,7 @@ from ..checks.validation import _safe_split, callback_management_context
 
 @contextmanager
 def search_events(search, X, y, fit_params):
-    """Tell the callbacks of `set_callbacks` of a search.
+    """Report a search to the callbacks of `set_callbacks`.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def search_events(search, X, y, fit_params):
 
     Yields
     ------
-    events : SearchEvents, or None where nobody listens
+    events : SearchEvents, or None without callbacks
     """
     if not getattr(search, "_skl_callbacks", None):
         yield None
@@ -78,7 +78,7 @@ class Task:
 
     @contextmanager
     def fit(self, model, evaluation, fold):
-        """While the model is fitted: callbacks that want to follow its own tasks do."""
+        """Context of the fit of the model, whose own tasks callbacks may follow."""
 
         def rows():
             return _safe_split(model, evaluation.X, evaluation.y, fold.train)
@@ -91,12 +91,12 @@ class Task:
             yield
 
     def end(self):
-        """The evaluation is done, scores and all."""
+        """Report that the evaluation is done, scores included."""
         self.context.call_on_fit_task_end(**self.details)
 
 
 class NoTask:
-    """Takes the place of a task where nobody listens."""
+    """Stands in for a task if there are no callbacks."""
 
     listened = False
 

@@ -19,7 +19,7 @@ def quietly(records):
 
 @dataclass
 class Evaluation:
-    """Fits and scores pieces of a search; what all pieces share, sent to every worker.
+    """Fits and scores pieces of a search; holds what all pieces share, and is sent to every worker.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Evaluation:
     return_train_score : bool
     error_score : "raise" or number
     tasks : list of Task, or None
-        What callbacks are told, for each index in the results.
+        For callbacks, one for each index in the results.
     """
 
     X: object
@@ -48,12 +48,12 @@ class Evaluation:
         ----------
         piece : Piece
         progress : callable (records)
-            Told the records of the epochs that are done; whatever it raises ends the work.
+            Called with the records of finished epochs; an exception from it ends the work.
 
         Returns
         -------
         results : list of pairs (index, dict)
-            Dicts as scikit-learn's search makes them.
+            Dicts as in scikit-learn's search.
         """
         try:
             results = []
@@ -68,7 +68,7 @@ class Evaluation:
             piece.fold.done()
 
     def _result(self, fold, candidate, progress, task):
-        """What the search is told of a candidate on a fold."""
+        """The result of a candidate on a fold."""
         model, trained, error, start = None, None, None, time.perf_counter()
         try:
             model, trained = self._train(fold, candidate, progress, task)
@@ -100,11 +100,11 @@ class Evaluation:
         -------
         model : estimator
         trained : None, or pair (Fit, Outcome)
-            If not None the network is still to be finished: where the score is its own, most of
-            what a fit sets in the end would never be looked at.
+            If not None, the network still lacks its fitted attributes: its own score needs few of
+            them.
         """
         if candidate.network is None or (candidate.prefix and task.listened):
-            # What stands around a network has tasks of its own, for callbacks to follow.
+            # The estimator around a network has tasks of its own, for callbacks to follow.
             return self._fit_on_its_own(fold, candidate, progress, task), None
         self._open(fold, candidate)
         network = candidate.new_network()
@@ -120,7 +120,7 @@ class Evaluation:
         return model, None
 
     def _fit_on_its_own(self, fold, candidate, progress, task):
-        """Fit a candidate that shares nothing with others."""
+        """Fit a candidate that shares nothing with other candidates."""
         model = clone(candidate.model)
         with task.fit(model, self, fold):
             if candidate.network is None:
@@ -134,7 +134,7 @@ class Evaluation:
         return model
 
     def _open(self, fold, candidate):
-        """Fit what its candidates share on a fold, unless that is done."""
+        """Fit what the candidates share on a fold, at the first call."""
         with fold.lock:
             if fold.model is None:
                 model = clone(candidate.model) if candidate.prefix else candidate.new_network()
@@ -160,9 +160,9 @@ class Evaluation:
         return parts
 
     def _own_score(self, fold, trained, name, rows):
-        """Score without the scorer; None where that does not give what the scorer gives.
+        """Score without the scorer; None if the result may differ from the scorer's.
 
-        Whatever fails here is left to the scorer, whose errors are those that users know.
+        Failures are left to the scorer, whose error messages users know.
         """
         if trained is None:
             return None

@@ -13,11 +13,11 @@ from ..checks.random_state import seed_from
 from ..estimators.nesting import find_network, shallow_copy
 from ..fit.preparation import prepare, prepare_same_rows
 
-# Pieces for each worker, so that none has to wait for long until the last is done.
+# Pieces for each worker, so that none waits long for the last one to finish.
 _PIECES_PER_WORKER = 8
 _PLAIN = (str, int, float, type(None))
 
-# Parameters of a network in which fits of the same data may differ once one has been prepared.
+# Parameters of a network that a prepared fit can change without being prepared again.
 NUMBERS = frozenset(
     {
         "alpha",
@@ -48,8 +48,8 @@ class Candidate:
     prefix : str
         Of the network's parameters in the model.
     key_around, key : hashable
-        What is the same for equal parameters around the network (empty where there is nothing
-        around it), and for those of its own that are not among `NUMBERS`.
+        Equal for equal parameters of the estimators around the network (empty without any), and
+        for equal parameters of the network that are not among `NUMBERS`.
     dropout : DropoutSettings
         Once the network's parameters have been found in order.
     """
@@ -69,7 +69,7 @@ class Candidate:
         network = self.network
         if isinstance(network.random_state, np.random.RandomState) or network.callbacks:
             return clone(network)
-        return shallow_copy(network)  # nothing in it changes in a fit
+        return shallow_copy(network)  # a fit changes nothing inside its parameters
 
     def check(self):
         """Check the network's parameters, once."""
@@ -78,22 +78,22 @@ class Candidate:
             self.dropout = self.network._asked_dropout()
 
     def n_epochs(self):
-        """Epochs that it trains at the most; 1 for what is not of this package."""
+        """Number of epochs at most; 1 for estimators of other packages."""
         epochs = getattr(self.network, "max_iter", 1)
         return epochs if isinstance(epochs, numbers.Integral) else 1
 
     def compiled(self):
-        """Whether it trains in compiled code, beside which other threads of Python can work."""
+        """Whether it trains in compiled code, which does not hold the GIL."""
         try:
             return self.network is not None and self.network._compiled()
-        except (TypeError, ValueError):  # of bad parameters, said when the fit is prepared
+        except (TypeError, ValueError):  # invalid parameters, refused when the fit is prepared
             return False
 
 
 class Fold:
-    """Rows of a fold, and what candidates that differ in their network only share there.
+    """Rows of a fold, and what candidates that differ only in their network share on it.
 
-    Several threads may work on a fold. A copy in another process begins with nothing.
+    Several threads may work on a fold. A copy in another process starts empty.
 
     Parameters
     ----------
@@ -101,18 +101,18 @@ class Fold:
 
     Attributes
     ----------
-    model : estimator, or None where nothing has been fitted yet
-        Everything before the network fitted.
+    model : estimator, or None before the first fit
+        With all steps before the network fitted.
     call : FitCall
-        What the network was given to fit.
+        Of the network's `fit`.
     checked : CheckedData or None
-        The data of that call as the first network has checked them.
+        The data of that call, checked by the first network.
     fits : dict of Fit
-        Of that call, one for each kind of network.
+        Prepared for that call, one for each key of a candidate.
     inputs : dict
-        What networks are scored on, by the name of the score and what the data depend on.
+        Checked rows to score on, by the name of the score and the key of the checks.
     n_pieces : int
-        Of work that are still to be done.
+        Pieces of work that remain.
     """
 
     def __init__(self, train, test):
@@ -126,13 +126,13 @@ class Fold:
         self.fits, self.inputs = {}, {}
 
     def prepare(self, candidate, network):
-        """Prepare the fit of a candidate's network, like one of its kind if there has been one.
+        """Prepare the fit of a candidate's network, if possible from an earlier one with its key.
 
         Parameters
         ----------
         candidate : Candidate
         network : DropoutNetwork
-            From its `new_network`; what is learned from the data is set on it.
+            From its `new_network`; gets the attributes that are learned from the data.
         """
         candidate.check()
         like = self.fits.get(candidate.key)
@@ -144,13 +144,13 @@ class Fold:
             return fit
         seed = seed_from(network.random_state)
         held_out = like.valid is not None and self.call.validation[0] is None
-        if held_out and seed != like.seed:  # then other rows are held out
+        if held_out and seed != like.seed:  # then the held-out rows differ
             vars(network)["random_state"] = seed
             return prepare(network, self.call, self.checked)
         return prepare_same_rows(like, network, candidate.dropout, seed)
 
     def done(self):
-        """A piece is done: after the last, let go of the data."""
+        """Count a finished piece; after the last one, release the data."""
         with self.lock:
             self.n_pieces -= 1
             if self.n_pieces == 0:
@@ -176,7 +176,7 @@ class Piece:
 
     @property
     def n_epochs(self):
-        """Epochs of all its networks at the most."""
+        """Number of epochs of all its networks, at most."""
         return sum(candidate.n_epochs() for _, candidate in self.fits)
 
 
@@ -192,7 +192,7 @@ def split_params(params, prefix):
 
 
 def _key(params):
-    """Something that is equal for equal parameters, and may differ where that is hard to tell."""
+    """A key that is equal for equal parameters, except for some that cannot be pickled."""
     if all(type(value) in _PLAIN for value in params.values()):
         return tuple((name, type(value).__name__, params[name]) for name, value in params.items())
     try:
@@ -204,9 +204,9 @@ def _key(params):
 def make_pieces(candidates, splits, n_workers, in_threads):
     """Cut a search into pieces of work.
 
-    Threads share what is fitted on a fold, so their pieces are small. Other workers each fit the
-    preprocessing of a piece anew: there a piece has all candidates of a fold, if there are folds
-    enough for everyone.
+    Threads share what is fitted on a fold, so their pieces are small. Other workers fit the
+    preprocessing again for each piece: there a piece has all candidates of a fold, if there are
+    enough folds for all workers.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def make_pieces(candidates, splits, n_workers, in_threads):
         _cut(g, _size_of_pieces(g, size, len(groups), n_workers, in_threads))
         for g in groups.values()
     ]
-    # Workers begin with folds of their own, and few folds are begun before others are done.
+    # Workers start on different folds, and finish folds before they start on others.
     return [
         piece
         for start in range(0, len(cut), n_workers)

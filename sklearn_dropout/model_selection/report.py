@@ -1,4 +1,4 @@
-"""What a comparison of overfitting has found: numbers, words and tables."""
+"""The result of a comparison of overfitting: numbers, sentences and tables."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -33,11 +33,11 @@ class OverfittingComparison:
     n_train, n_test : int ndarray of shape (n_splits,)
         Rows of each split.
     n_repeats : int
-        How often the folds cover the data; 0 where the splits are no folds.
+        How often the folds cover the data; 0 if the splits are not folds.
     baseline : str
         Name of the estimator that the others are compared with.
     score_name : str
-        What the scores are.
+        Name of the score.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class OverfittingComparison:
 
     See Also
     --------
-    compare_overfitting : Makes comparisons.
-    OverfittingDisplay : Draws them.
+    compare_overfitting : Compare estimators.
+    OverfittingDisplay : Draw a comparison.
 
     References
     ----------
@@ -135,7 +135,7 @@ class OverfittingComparison:
         Raises
         ------
         ImportError
-            Where pandas is not installed.
+            If pandas is not installed.
         """
         pandas = check_pandas_support("OverfittingComparison.to_frame")
         rows = {}
@@ -161,7 +161,7 @@ class OverfittingComparison:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; ``None`` makes a new figure.
+            Axes to draw on; ``None`` makes a new figure.
         **kwargs : dict
             For :meth:`OverfittingDisplay.plot`.
 
@@ -172,14 +172,14 @@ class OverfittingComparison:
         Raises
         ------
         ImportError
-            Where matplotlib is not installed.
+            If matplotlib is not installed.
         """
         from ..displays.overfitting import OverfittingDisplay
 
         return OverfittingDisplay.from_comparison(self, ax=ax, **kwargs)
 
     def conclusions(self):
-        """What the tests say of every estimator beside the baseline, in words.
+        """The result of the tests for every estimator but the baseline, in words.
 
         Returns
         -------
@@ -206,7 +206,7 @@ class OverfittingComparison:
         return rows
 
     def _verdict(self, name, part):
-        """The adjusted p-value of a difference, and what follows from it."""
+        """The adjusted p-value of a difference, and the conclusion."""
         p_value = self.adjusted_p_values[part][name]
         if np.isnan(p_value):
             return "", "the same in every split, not tested"

@@ -16,7 +16,7 @@ class ResampledMean:
     low, high : float
         Confidence interval of the mean.
     statistic : float
-        Mean over its standard error, to be held against Student's t.
+        Mean over its standard error, which follows Student's t.
     p_value : float
         Two-sided, for a mean of zero.
     """
@@ -47,8 +47,8 @@ def resampled_mean(values, test_to_train, confidence_level=0.95):
     Returns
     -------
     result : ResampledMean
-        Without statistic and p-value (NaN) where values are the same, and not zero, in every
-        split: that is no sign of how much they vary.
+        Statistic and p-value are NaN if all splits have the same nonzero value: it does not tell
+        how much values vary.
 
     References
     ----------
@@ -68,7 +68,7 @@ def resampled_mean(values, test_to_train, confidence_level=0.95):
         raise ValueError(f"values has {n} splits; the variance needs at least 2.")
     mean = values.mean()
     error = np.sqrt(values.var(ddof=1) * (1 / n + test_to_train))
-    if error <= 1e-9 * abs(mean):  # the same in every split: no sign of how much it may vary
+    if error <= 1e-9 * abs(mean):  # equal in all splits: their variance is unknown
         statistic, p_value = (0.0, 1.0) if mean == 0 else (np.nan, np.nan)
     else:
         statistic = mean / error
@@ -80,8 +80,8 @@ def resampled_mean(values, test_to_train, confidence_level=0.95):
 def holm(p_values):
     """P-values adjusted for the number of tests by Holm's step-down method [1]_.
 
-    Rejecting where the adjusted value is below 5 % keeps the chance of any false rejection below
-    5 %, however the tests depend on each other.
+    Rejecting hypotheses with an adjusted p-value below 5 % keeps the probability of any false
+    rejection below 5 %, however the tests depend on each other.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Scores of a network where the score is the estimator's own, without a scorer.
+"""Accuracy and R² of a network, without a scorer.
 
 A call of a scikit-learn scorer costs as much as training a small network. Accuracy and R² come
 straight from the outputs instead, on rows that are checked once for all networks of a fold.
@@ -16,17 +16,17 @@ from ..checks.validation import _PassthroughScorer, _Scorer
 from ..nn.losses import OUT_ACTIVATIONS
 
 
-def asks_for_own_score(scorer, whole):
-    """Whether a scorer asks a whole for nothing but the accuracy or R² of its network."""
+def asks_for_own_score(scorer, model):
+    """Whether a scorer only needs the accuracy or R² of the network in a model."""
     if get_config()["enable_metadata_routing"]:
         return False
-    while type(whole) is Pipeline:
-        whole = whole.steps[-1][1]
-    if isinstance(whole, TransformedTargetRegressor):
+    while type(model) is Pipeline:
+        model = model.steps[-1][1]
+    if isinstance(model, TransformedTargetRegressor):
         return False
     if isinstance(scorer, _PassthroughScorer):
         return True
-    metric = accuracy_score if is_classifier(whole) else r2_score
+    metric = accuracy_score if is_classifier(model) else r2_score
     return (
         type(scorer) is _Scorer
         and scorer._score_func is metric
@@ -37,13 +37,13 @@ def asks_for_own_score(scorer, whole):
 
 
 def checked_rows(learner, X, y):
-    """Rows to score, as `own_score` takes them.
+    """Check rows to score, for `own_score`.
 
     Parameters
     ----------
     learner : DropoutNetwork
-        Fitted but for its weights.
-    X : as its `predict` takes it
+        Fitted, except for its weights.
+    X : as for its `predict`
     y : targets of these rows
     """
     X = learner._validate(X, reset=False)
@@ -59,7 +59,7 @@ def own_score(learner, X, y):
     Parameters
     ----------
     learner : DropoutNetwork
-        With weights; nothing else that a fit sets in the end is needed.
+        With weights; needs no other attributes of a finished fit.
     X, y : from `checked_rows`
 
     Returns
@@ -75,7 +75,7 @@ def own_score(learner, X, y):
 
 
 def _accuracy(outputs, y):
-    """Share of right rows, from outputs before the output function and numbers of classes."""
+    """Fraction of correct rows, from outputs before the output function and class numbers."""
     if y.ndim == 2:
         right = ((outputs > 0) == (y > 0.5)).all(1)
     elif outputs.shape[1] == 1:
@@ -86,7 +86,7 @@ def _accuracy(outputs, y):
 
 
 def _r2(prediction, y):
-    """Mean R² of the columns of `y`, as ``sklearn.metrics.r2_score`` has it."""
+    """Mean R² of the columns of `y`, as in ``sklearn.metrics.r2_score``."""
     residual = ((y - prediction.reshape(y.shape)) ** 2).sum(0)
     spread = ((y - y.mean(0)) ** 2).sum(0)
     constant = spread == 0

@@ -11,7 +11,7 @@ from .shared_fits import SharedFits
 
 
 class DropoutSearchCV(SharedFits, GridSearchCV):
-    """Grid search whose fits share what they can.
+    """Grid search that shares work between fits.
 
     A drop-in replacement for :class:`sklearn.model_selection.GridSearchCV` with another engine. The
     data of a fold are checked once, and prepared once for all candidates that differ only in
@@ -52,7 +52,7 @@ class DropoutSearchCV(SharedFits, GridSearchCV):
         the time left.
 
     pre_dispatch : int or str, default='2*n_jobs'
-        Pieces of work that are handed out to joblib's workers in advance.
+        Pieces of work that are dispatched to joblib's workers in advance.
 
     error_score : 'raise' or numeric, default=np.nan
         Score of a candidate that fails.
@@ -63,9 +63,10 @@ class DropoutSearchCV(SharedFits, GridSearchCV):
     Attributes
     ----------
     cv_results_ : dict of ndarrays
-        As in ``GridSearchCV``. What candidates share counts to the time of the first of them.
+        As in ``GridSearchCV``. The time of shared work is that of the first candidate which needs
+        it.
     best_estimator_ : estimator
-        Fitted on all data, where `refit` is not False.
+        Fitted on all data, unless `refit` is False.
     best_score_ : float
     best_params_ : dict
     best_index_ : int
@@ -83,7 +84,7 @@ class DropoutSearchCV(SharedFits, GridSearchCV):
 
     See Also
     --------
-    DropoutRandomizedSearchCV : Tries draws from distributions.
+    DropoutRandomizedSearchCV : Samples candidates from distributions.
     sklearn.model_selection.GridSearchCV : One fit at a time.
 
     Examples
@@ -102,7 +103,7 @@ class DropoutSearchCV(SharedFits, GridSearchCV):
 
 
 class DropoutRandomizedSearchCV(SharedFits, RandomizedSearchCV):
-    """Randomized search whose fits share what they can.
+    """Randomized search that shares work between fits.
 
     A drop-in replacement for :class:`sklearn.model_selection.RandomizedSearchCV` with the engine of
     :class:`DropoutSearchCV`. Draws from distributions cover several parameters with fewer fits than
@@ -118,8 +119,8 @@ class DropoutRandomizedSearchCV(SharedFits, RandomizedSearchCV):
         Cloned for each candidate and fold.
 
     param_distributions : dict of str to distribution or sequence, or sequence of such
-        What to draw each parameter from: an object with a method ``rvs``, such as those of
-        ``scipy.stats``, or a sequence whose values are equally likely. Of several dicts one is
+        Distribution of each parameter: an object with a method ``rvs``, such as those of
+        ``scipy.stats``, or a sequence whose values are equally likely. From several dicts one is
         drawn first. If all are sequences, candidates are drawn without replacement.
 
     n_iter : int, default=10

@@ -1,4 +1,4 @@
-"""Who does the work of a search: the calling thread, other threads, or the workers of joblib."""
+"""Workers of a search: the calling thread, other threads, or the workers of joblib."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +103,7 @@ class Workers:
                     pool.submit(work, piece).add_done_callback(done.put)
                 for _ in pieces:
                     yield _next(done).result()
-            finally:  # after Ctrl-C or an error nothing is begun any more
+            finally:  # after Ctrl-C or an error no other piece is started
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -111,7 +111,7 @@ class Workers:
         """Work in the workers of joblib."""
         backend, _ = get_active_backend()
         can_yield = getattr(backend, "supports_return_generator", False)
-        # scikit-learn's own hand its configuration to the workers.
+        # scikit-learn's versions pass its configuration to the workers.
         parallel = Parallel(
             n_jobs=self.n_jobs,
             pre_dispatch=self.pre_dispatch,
@@ -125,13 +125,13 @@ class Workers:
 
 
 def run_piece(evaluation, piece, progress=quietly):
-    """What a worker beside others is asked for."""
+    """Work on a piece in one of several workers."""
     with torch_threads(1):
         return evaluation.run(piece, progress)
 
 
 def _shared(evaluation):
-    """The evaluation, on a Dask cluster sent once to every worker, so that one may die."""
+    """The evaluation; on a Dask cluster, sent once to every worker, of which one may die."""
     backend, _ = get_active_backend()
     client = getattr(backend, "client", None)
     if client is None:
@@ -140,16 +140,16 @@ def _shared(evaluation):
 
 
 def _backend_is_named():
-    """Whether joblib's context names the workers to use, whatever would suit best."""
+    """Whether joblib's context names a backend."""
     try:
         threads, processes = (get_active_backend(prefer=p)[0] for p in ("threads", "processes"))
-    except ValueError:  # the context requires shared memory, which threads have
+    except ValueError:  # the context requires shared memory, as threads have
         return False
     return type(threads) is type(processes)
 
 
 def _next(queue):
-    """The next entry of a queue; Ctrl-C gets through meanwhile, on Windows too."""
+    """The next entry of a queue; waiting can be interrupted by Ctrl-C, on Windows too."""
     while True:
         try:
             return queue.get(timeout=0.5)
@@ -158,11 +158,11 @@ def _next(queue):
 
 
 class _Stopped(BaseException):
-    """Ends work whose results nobody waits for."""
+    """Ends work whose results are no longer needed."""
 
 
 def _run_with_bar(run, piece, bar, stop=None):
-    """Results of a piece, its epochs counted as they are trained."""
+    """Results of a piece; the bar counts its epochs as they are trained."""
     n_done = 0
 
     def progress(records):
@@ -173,7 +173,7 @@ def _run_with_bar(run, piece, bar, stop=None):
         bar.add(len(records))
 
     results = run(piece, progress)
-    bar.add(piece.n_epochs - n_done)  # early stopping may have left some out
+    bar.add(piece.n_epochs - n_done)  # early stopping may have skipped some
     return results
 
 
@@ -183,7 +183,7 @@ class _Bar:
     def __init__(self, n_epochs, hidden):
         self.bar, self.lock = None, threading.Lock()
         if not hidden:
-            from tqdm.auto import tqdm  # only now: it may warn of missing widgets
+            from tqdm.auto import tqdm  # only now: the import may warn of missing widgets
 
             self.bar = tqdm(total=n_epochs, unit="epoch", desc="search")
 
@@ -195,7 +195,7 @@ class _Bar:
             self.bar.close()
 
     def add(self, n_epochs):
-        """Some more epochs are done."""
+        """Count finished epochs."""
         if self.bar is not None:
             with self.lock:
                 self.bar.update(n_epochs)

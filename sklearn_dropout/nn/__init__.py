@@ -1,15 +1,15 @@
 """Dropout layers, networks and their training, in PyTorch alone."""
 
-from .blocks import DropBlock1d, DropBlock2d, DropBlock3d
 from .concrete import ConcreteDropout
-from .layers import (
-    Dropout,
-    FeatureGroupDropout,
+from .feature_maps import (
+    DropBlock1d,
+    DropBlock2d,
+    DropBlock3d,
     SpatialDropout1d,
     SpatialDropout2d,
     SpatialDropout3d,
-    VariationalDropout,
 )
+from .layers import Dropout, FeatureGroupDropout, VariationalDropout
 from .noise import AlphaDropout, GaussianDropout, GaussianNoise
 
 __all__ = [

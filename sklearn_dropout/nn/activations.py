@@ -20,14 +20,14 @@ class Activation:
     forward : callable (z, out)
         Write the activation of `z` into `out`.
     backward : callable (d, saved)
-        Multiply `d` in place by the derivative, given what the forward pass left.
+        Multiply `d` in place by the derivative, given `saved` from the forward pass.
     from_output : bool
         Whether `saved` is the activation itself (then `out` may be `z`) or its argument.
     gates : bool
-        Whether `saved > 0` decides the derivative alone (0 or 1). After multiplication with a
-        dropout mask the sign then tells "active and kept", and the backward pass needs no mask.
+        Whether the derivative is ``saved > 0``. After multiplication with a dropout mask the sign
+        then means "active and kept", and the backward pass needs no mask.
     monotone : bool
-        Whether it never falls, so that it may as well be computed after max pooling.
+        Whether it never decreases, so that it can be computed after max pooling.
     """
 
     forward: Callable
@@ -50,7 +50,7 @@ def _relu(z, out):
 def _gelu(z, out):
     if out.is_contiguous():
         _aten.gelu.out(z, out=out)
-    else:  # PyTorch 2.13 leaves such an `out` as it is, in float32
+    else:  # PyTorch 2.13 does not change such an `out` in float32
         out.copy_(_aten.gelu(z))
 
 

@@ -66,8 +66,8 @@ class ConcreteDropout(Dropout):
 
     @property
     def rate(self):
-        """Fraction dropped, as it is now."""
-        return 1 / (1 + math.exp(-float(self.logit.detach())))  # to the bit the logit comes back
+        """Fraction dropped at present."""
+        return 1 / (1 + math.exp(-float(self.logit.detach())))  # inverts the logit exactly
 
     @rate.setter
     def rate(self, rate):
@@ -81,7 +81,7 @@ class ConcreteDropout(Dropout):
 
     @property
     def active(self):
-        """Whether the layer drops anything now."""
+        """Whether the layer is in training mode."""
         return self.training
 
     def extra_repr(self):
@@ -124,7 +124,7 @@ class ConcreteDropout(Dropout):
 
 
 def concrete_layers(module):
-    """The layers of a network whose rates are learned, each with the weights that follow it.
+    """Layers of a network with learned rates, each with the weights after it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The shapes that go through the blocks of a convolutional network."""
+"""Shapes in the blocks of a convolutional network."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,7 +6,7 @@ from math import prod
 
 
 def looks_channels_last(shape):
-    """Whether the last number of (channels, *positions) rather is that of the channels."""
+    """Whether the last number of (channels, *positions) looks like the number of channels."""
     return shape[-1] in (1, 3, 4) and shape[0] > shape[-1]
 
 
@@ -17,19 +17,19 @@ class ConvLayout:
     Parameters
     ----------
     input_shape : tuple (channels, *positions)
-        Of one sample; one, two or three kinds of positions.
+        Of one sample, with one, two or three axes of positions.
     filters : tuple of int
         Feature maps of each block.
     convs_per_block : int
     kernel_size, pool_size : tuples of int
-        One number for each kind of positions.
+        One number for each axis of positions.
     padding : {"same", "valid"}
-        Whether convolutions keep the number of positions, by zeros around them.
+        Whether convolutions pad samples with zeros to keep the number of positions.
 
     Raises
     ------
     ValueError
-        Where a block leaves nothing of its input.
+        If a block leaves nothing of its input.
     """
 
     input_shape: tuple
@@ -73,8 +73,8 @@ class ConvLayout:
         if len(self.input_shape) > 2 and looks_channels_last(self.input_shape):
             elsewhere = (
                 f" If these are images with the channels last, of which there are "
-                f"{self.input_shape[-1]}, pass data_format='channels_last', and input_shape, where "
-                "it is given, with the channels first."
+                f"{self.input_shape[-1]}, pass data_format='channels_last', and input_shape, if "
+                "any, with the channels first."
             )
         raise ValueError(
             f"Samples of shape {self.input_shape} (n_features = {n_features}) are too small: "
@@ -111,7 +111,7 @@ class ConvLayout:
 
     @property
     def widest(self):
-        """Values of the widest place of one sample, before pooling."""
+        """Largest number of values of one sample in any layer, before pooling."""
         below, widest = self.input_shape[1:], prod(self.input_shape)
         for shape in self.output_shapes:
             widest = max(widest, shape[0] * prod(below))

@@ -11,7 +11,7 @@ _UNIFORM_BOUND = 0.05
 
 
 def _glorot_factor(activation):
-    """Numerator of Glorot & Bengio 2010, eq. 16; less for the logistic, as scikit-learn has it."""
+    """Numerator of Glorot & Bengio 2010, eq. 16; smaller for the logistic, as in scikit-learn."""
     return 2.0 if activation == "logistic" else 6.0
 
 
@@ -49,7 +49,7 @@ def initial_layer(shape, n_in, n_out, n_units, activation, weight_init, rng):
     shape : tuple of int
         Of the weight.
     n_in, n_out : int
-        How many weights enter a unit, and how many leave one.
+        Number of weights that enter a unit, and that leave it.
     n_units : int
     activation, weight_init, rng : as for `initial_parameters`
 
@@ -140,7 +140,7 @@ def initial_recurrent_parameters(architecture, weight_init, rng):
 def _orthonormal_columns(rng, n_rows, n_columns):
     """Uniform among such matrices (Mezzadri 2007): QR with the signs of R's diagonal.
 
-    By PyTorch: NumPy's threads go on spinning for 50 ms, in the way of those that train.
+    Computed by PyTorch, since NumPy's threads spin for 50 ms afterwards and slow down training.
     """
     q, r = torch.linalg.qr(torch.from_numpy(rng.standard_normal((n_rows, n_columns))))
     return (q * r.diagonal().sign()).numpy()

@@ -9,7 +9,7 @@ from ..dropout.masks import random_lanes
 from .recurrent.sequences import first_occurrences
 
 
-class _Dropout(nn.Module):
+class DropoutLayer(nn.Module):
     """A layer that multiplies by a mask in training mode and does nothing in evaluation mode.
 
     Parameters
@@ -22,8 +22,8 @@ class _Dropout(nn.Module):
     Attributes
     ----------
     source : MaskSource or None
-        Where the masks of a training run come from, rather than from `generator`. No copy of the
-        layer has it.
+        Source of the masks of a training run, instead of `generator`. Copies of the layer do not
+        have it.
     site : int
         Of the source.
     kind : key of KINDS
@@ -59,7 +59,7 @@ class _Dropout(nn.Module):
 
     @property
     def p(self):
-        """The same as `rate`, as the layers of PyTorch have it."""
+        """The same as `rate`, under the name that PyTorch's layers use."""
         return self.rate
 
     @p.setter
@@ -68,17 +68,18 @@ class _Dropout(nn.Module):
 
     @property
     def active(self):
-        """Whether the layer drops anything now."""
+        """Whether the layer is in training mode with a rate above zero."""
         return self.training and self._drops
 
     def __getstate__(self):
         return self.__dict__ | {"source": None}
 
     def extra_repr(self):
+        """Arguments shown in the representation."""
         return f"rate={self.rate}" + f", kind={self.kind!r}" * ("kind" in self.__dict__)
 
     def of_kind(self, kind):
-        """The layer, with another kind of noise."""
+        """Set the kind of noise, and return the layer."""
         if kind != self.kind:
             self.kind = kind
         return self
@@ -89,11 +90,11 @@ class _Dropout(nn.Module):
         return x * multiplier if addend is None else torch.addcmul(addend, x, multiplier)
 
     def _mask(self, shape, like):
-        """What is multiplied by: for masks 0 where dropped, 1 / (1 - rate) where kept."""
+        """Factors: for masks, 0 if dropped and 1 / (1 - rate) if kept."""
         return self._noise(shape, like)[0]
 
     def _noise(self, shape, like):
-        """Multiplier, a tensor of `shape`, and addend, like it or None."""
+        """Multiplier, a tensor of `shape`, and addend, a tensor of the same shape or None."""
         return KINDS[self.kind].noise(self._lanes(shape, like), self.rate, like.dtype)
 
     def _lanes(self, shape, like):
@@ -104,14 +105,14 @@ class _Dropout(nn.Module):
         return self._arrange(self.source.lanes(self.site)[: shape[0]], shape)
 
     def _arrange(self, lanes, shape):
-        """Lanes of the source, (n_rows, width), as those of a tensor of `shape`.
+        """Arrange lanes of the source, (n_rows, width), for a tensor of `shape`.
 
-        One row of lanes is for all rows.
+        A single row of lanes serves all rows.
         """
         return lanes.view(len(lanes), *shape[1:])
 
 
-class Dropout(_Dropout, nn.Dropout):
+class Dropout(DropoutLayer, nn.Dropout):
     """Drops single elements, several times faster on a CPU than ``torch.nn.Dropout``.
 
     Parameters
@@ -144,7 +145,7 @@ class Dropout(_Dropout, nn.Dropout):
         return self._perturb(x, x.shape)
 
     def _arrange(self, lanes, shape):
-        """Channels of images lie innermost in the stream; sequences may end before the lanes."""
+        """The stream has the channels of images last; it may have more steps than the sequences."""
         if len(shape) > 3:
             return lanes.view(len(lanes), *shape[2:], shape[1]).movedim(-1, 1)
         if len(shape) == 3:
@@ -152,8 +153,8 @@ class Dropout(_Dropout, nn.Dropout):
         return lanes.view(len(lanes), *shape[1:])
 
 
-class FeatureGroupDropout(_Dropout):
-    """Drops whole groups of columns: all the columns that one variable became.
+class FeatureGroupDropout(DropoutLayer):
+    """Drops groups of columns together, such as the one-hot columns of a variable.
 
     Parameters
     ----------
@@ -201,91 +202,8 @@ class FeatureGroupDropout(_Dropout):
         return x * self._mask((*x.shape[:-1], self.n_groups), x)[..., self.groups]
 
 
-_SPATIAL_DOC = """
-
-    Neighbouring positions carry the same information, so dropping one of them alone takes little
-    away. Unlike ``torch.nn.Dropout{n}d``, the layer refuses tensors of any other rank, and so never
-    takes another axis for the channels.
-
-    Parameters
-    ----------
-    rate : float, default=0.5
-        Fraction of the feature maps dropped, in [0, 1).
-    generator : torch.Generator, default=None
-        Source of randomness, on the device of the inputs; ``None`` is PyTorch's global one.
-
-    Notes
-    -----
-    Inputs and outputs have shape {shape}.
-    In training mode the maps that are kept are multiplied by the inverse of the fraction kept; in
-    evaluation mode nothing happens.
-
-    References
-    ----------
-    Tompson, J. et al. (2015). "Efficient object localization using convolutional networks." CVPR,
-    section 3.2.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_dropout.nn import SpatialDropout{n}d
-    >>> layer = SpatialDropout{n}d(0.5, generator=torch.Generator().manual_seed(0))
-    >>> x = layer(torch.ones(4, 8, {sides}))
-    >>> maps = x.flatten(2)
-    >>> bool((maps == maps[:, :, :1]).all()), maps.unique().tolist()
-    (True, [0.0, 2.0])
-    """
-
-
-class _SpatialDropout(_Dropout):
-    """A layer that drops whole feature maps of tensors of one rank."""
-
-    _rank: int
-    _shape: str
-
-    def __init_subclass__(cls):
-        super().__init_subclass__()
-        if cls.__doc__ is not None:  # python -OO
-            n = cls._rank - 2
-            sides = ", ".join(["5"] * n)
-            cls.__doc__ += _SPATIAL_DOC.format(n=n, shape=cls._shape, sides=sides)
-
-    def forward(self, x):
-        """Drop feature maps; those of each sample on their own."""
-        if x.dim() != self._rank:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: {type(self).__name__} takes {self._rank} axes, "
-                f"{self._shape}. Use SpatialDropout1d, 2d or 3d by the kinds of positions."
-            )
-        if not self.active:
-            return x
-        mask = self._mask(x.shape[:2], x)
-        return x * mask.view(*mask.shape, *[1] * (self._rank - 2))
-
-
-class SpatialDropout1d(_SpatialDropout):
-    """Drops whole feature maps of signals: all positions of a channel, or none."""
-
-    _rank = 3
-    _shape = "(n_samples, n_channels, length)"
-
-
-class SpatialDropout2d(_SpatialDropout):
-    """Drops whole feature maps of images: all positions of a channel, or none."""
-
-    _rank = 4
-    _shape = "(n_samples, n_channels, height, width)"
-
-
-class SpatialDropout3d(_SpatialDropout):
-    """Drops whole feature maps of volumes: all positions of a channel, or none."""
-
-    _rank = 5
-    _shape = "(n_samples, n_channels, depth, height, width)"
-
-
-class VariationalDropout(_Dropout):
-    """Drops whole channels of sequences: one mask for all steps of a sequence.
+class VariationalDropout(DropoutLayer):
+    """Drops channels of sequences, with one mask for all steps of a sequence.
 
     Parameters
     ----------
@@ -321,8 +239,8 @@ class VariationalDropout(_Dropout):
         return self._perturb(x, (x.shape[0], 1, x.shape[2]))
 
 
-class EmbeddingDropout(_Dropout):
-    """Drops word types: in each sequence a token wherever it occurs, or nowhere.
+class EmbeddingDropout(DropoutLayer):
+    """Drops word types: in each sequence all occurrences of a token, or none.
 
     Parameters
     ----------
@@ -353,7 +271,7 @@ class EmbeddingDropout(_Dropout):
         return embedded * mask.gather(1, positions).unsqueeze(-1)
 
     def _arrange(self, lanes, shape):
-        return lanes  # of as many steps as there may be
+        return lanes  # may have more steps than the sequences
 
 
 class Mean(nn.Module):

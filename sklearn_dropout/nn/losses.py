@@ -4,8 +4,8 @@ Every loss is a function of the last layer's sums `z`, before the output functio
 derivative is then exact where the output function saturates. Values and targets have shape
 (..., n_rows, n_outputs); the loss of a row is the sum over its outputs. Targets of ``log_loss``
 sum to one; those of ``weighted_binary_log_loss`` are weights, with the sign of the class. With
-``gaussian`` the second half of the outputs are logarithms of variances, and that of the targets
-means nothing.
+``gaussian`` the second half of the outputs are logarithms of variances; that of the targets is
+not used.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ class Loss:
     rows : callable (z, y) -> tensor of shape (..., n_rows)
         Loss of each row.
     noise : {"constant", "mean"} or None, default="constant"
-        What the variance of a target is proportional to; ``None`` where targets are classes.
+        Whether the variance of a target is constant or proportional to its mean; ``None`` for
+        classes.
     n_heads : int, default=1
         Outputs of the network for each target.
     quantile : float, default=0.5
@@ -52,7 +53,7 @@ def _binary_cross_entropy(z, y):
 
 
 def _weighted_binary_cross_entropy(z, y):
-    """Targets are the weights of their terms, negative where the row does not have the label."""
+    """Targets are the weights of their terms, negative if the row does not have the label."""
     has = (y > 0).to(z.dtype)
     return binary_cross_entropy_with_logits(z, has, weight=y.abs(), reduction="none").sum(-1)
 
@@ -66,7 +67,7 @@ LARGEST_LOG_VARIANCE = 12.0
 
 
 def log_variance(s):
-    """Bounded logarithm of a variance, nearly `s` where that is small."""
+    """Bounded logarithm of a variance, close to `s` if `s` is small."""
     return LARGEST_LOG_VARIANCE * torch.tanh(s / LARGEST_LOG_VARIANCE)
 
 

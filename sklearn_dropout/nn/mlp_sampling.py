@@ -1,7 +1,7 @@
 """Many passes of one perceptron with dropout on.
 
 A pass has one mask for all rows, so it is a thinned network and its masks can be folded into the
-weights. What lies before the first dropout is the same in all passes and computed once; where a
+weights. The layers before the first dropout are the same in all passes and computed once; if a
 single layer follows, all passes are one matrix product.
 """
 
@@ -52,14 +52,14 @@ def _activate(z, activation):
 
 
 def _sample(x, weights, biases, activation, noise):
-    """Passes that are computed together: tensor of shape (n_rows, n_passes, n_outputs).
+    """Outputs of passes that are computed together, of shape (n_rows, n_passes, n_outputs).
 
     Parameters
     ----------
     x : tensor of shape (n_rows, n_in)
         The same in all passes.
     noise : list of (multiplier, addend or None), or None for each layer
-        That of the first layer is there.
+        Not None for the first layer.
     """
     multiplier, addend = noise[0]
     z = _first_layer(x, weights[0], multiplier).add_(biases[0])
@@ -79,7 +79,7 @@ def _sample(x, weights, biases, activation, noise):
 def _first_layer(x, weight, mask):
     """Weighted sums of dropped inputs: (n_rows, n_in) to (n_rows, n_passes, n_out).
 
-    The mask goes to the weights or to the inputs, whichever are fewer.
+    The mask is applied to the weights or to the inputs, whichever are fewer.
     """
     n_rows, n_out = len(x), weight.shape[1]
     if n_out <= n_rows:

@@ -5,16 +5,9 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from .blocks import block_dropout
 from .concrete import ConcreteDropout
-from .layers import (
-    Dropout,
-    Exp,
-    FeatureGroupDropout,
-    Mean,
-    SpatialDropout2d,
-    SpatialDropout3d,
-)
+from .feature_maps import DropBlock2d, DropBlock3d, SpatialDropout2d, SpatialDropout3d
+from .layers import Dropout, Exp, FeatureGroupDropout, Mean
 from .noise import AlphaDropout, GaussianDropout, GaussianNoise
 
 _ACTIVATION_LAYERS = {
@@ -63,7 +56,7 @@ def perceptron(weights, biases, activation, out_activation, dropout, group_of_co
         Rates ``"input"`` and ``"groups"`` of one, ``"hidden"`` of each hidden layer.
     group_of_column : int64 ndarray of shape (n_features,)
     sources : dict of MaskSource, default=None
-        Where the masks of each place come from in a training run.
+        Sources of the masks of each place in a training run.
 
     Returns
     -------
@@ -84,20 +77,20 @@ def perceptron(weights, biases, activation, out_activation, dropout, group_of_co
 
 
 def dropout_layer(dropout, place, site=0):
-    """Dropout of single elements, of the kind that a place has."""
+    """Dropout of single elements, of the kind of a place."""
     layer = _DROPOUT_LAYERS[dropout.kind_of(place)](float(dropout.rates[place][site]))
     layer.place = place, site
     return layer
 
 
 def add_noise(layers, dropout, sources):
-    """Noise on the inputs, if there is any."""
+    """Add the layer of noise on the inputs, if any."""
     if dropout.input_noise_std:
         layers["input_noise"] = tied(GaussianNoise(dropout.input_noise_std), sources, "noise")
 
 
 def tied(layer, sources, kind, site=0):
-    """A dropout layer, with masks from a site of ``sources[kind]`` where there are sources."""
+    """A dropout layer, with masks from a site of ``sources[kind]`` unless `sources` is None."""
     if sources is not None:
         layer.tie(sources[kind], site)
     return layer
@@ -120,7 +113,7 @@ def parameters_of(module):
 
 
 def bounded(module):
-    """What max-norm bounds: the weights that enter each hidden unit.
+    """Parameters that max-norm bounds: the weights that enter each hidden unit.
 
     Returns
     -------
@@ -159,7 +152,7 @@ class Samples(nn.Module):
     ----------
     shape : tuple (channels, *positions)
     channels_last : bool, default=False
-        Whether rows and samples come with the channels last.
+        Whether rows and samples have the channels last.
     """
 
     def __init__(self, shape, channels_last=False):
@@ -178,7 +171,7 @@ class Samples(nn.Module):
             x = x.reshape(x.shape[0], *self.shape[1:], self.shape[0])
         else:
             x = x.reshape(x.shape[0], *self.shape).permute(0, *range(2, last + 1), 1)
-        # A copy even of a single channel, whose strides would else say that it lies outermost.
+        # A copy even of a single channel, whose strides would otherwise be those of channels first.
         x = x.clone(memory_format=torch.contiguous_format)
         return x.permute(0, last, *range(1, last))
 
@@ -186,8 +179,8 @@ class Samples(nn.Module):
 def convolution(weight, bias, padding):
     """``nn.Conv2d`` or 3d on the memory of `weight` (n_out, n_in, *kernel_size) and `bias`.
 
-    Before a kernel of even size stands a layer of zeros for the position that it sees more behind
-    than before; ``padding="same"`` of PyTorch would do so too, but warn.
+    A kernel of even size needs one more zero behind the sample than before it, which a layer adds;
+    PyTorch's ``padding="same"`` would do the same, with a warning.
     """
     n_out, n_in, *kernel_size = weight.shape
     kernel_size = as_image(kernel_size)
@@ -211,7 +204,7 @@ def convolution(weight, bias, padding):
 
 
 def as_image(sizes):
-    """Sizes of a place, or a kernel's: those of signals with a height of one before them."""
+    """Sizes of positions or kernels; for signals with a height of one before them."""
     return (1, *sizes) if len(sizes) == 1 else tuple(sizes)
 
 
@@ -232,7 +225,7 @@ def convolutional(weights, biases, layout, activation, out_activation, dropout, 
         Rates ``"input"`` of one, ``"maps"`` and ``"elements"`` of each block, ``"hidden"`` of each
         hidden dense layer.
     sources : dict of MaskSource, default=None
-        Where the masks of each place come from in a training run.
+        Sources of the masks of each place in a training run.
 
     Returns
     -------
@@ -257,10 +250,10 @@ def convolutional(weights, biases, layout, activation, out_activation, dropout, 
 
 
 def _end_block(layers, block, layout, dropout, sources):
-    """Pooling, and what is dropped of a block.
+    """Add the pooling and the dropout of a block.
 
-    Activations that never fall commute with the maximum, and so does the dropout of whole maps.
-    They come after pooling, where there are fewer values.
+    Activations that never decrease commute with the maximum, as does the dropout of feature maps.
+    They are computed after pooling, on fewer values.
     """
     size = as_image(layout.pool_size)
     if max(size) > 1:
@@ -276,7 +269,7 @@ def _end_block(layers, block, layout, dropout, sources):
     element_rate = float(dropout.rates["elements"][block - 1])
     if element_rate:
         if dropout.block_size > 1:
-            layer = block_dropout(element_rate, dropout.block_size, len(size))
+            layer = _of_rank(size, DropBlock2d, DropBlock3d)(element_rate, dropout.block_size)
         else:
             layer = dropout_layer(dropout, "elements", block - 1)
         layers[f"conv_dropout_{block}"] = tied(layer, sources, "elements", block - 1)

@@ -1,4 +1,4 @@
-"""Layers of other noise than masks, for any PyTorch model."""
+"""Layers of Gaussian and alpha dropout and of added noise, for any PyTorch model."""
 
 import torch
 from torch import nn
@@ -11,9 +11,9 @@ from .layers import Dropout
 class GaussianDropout(Dropout):
     """Multiplies single elements by normal noise of mean 1.
 
-    The standard deviation is ``sqrt(rate / (1 - rate))``, as of a mask that drops the fraction
-    `rate`, so that both regularise a linear layer alike; it is also how Keras' ``GaussianDropout``
-    understands its rate.
+    The standard deviation is ``sqrt(rate / (1 - rate))``, that of a mask which drops the fraction
+    `rate`, so both regularise a linear layer equally. Keras' ``GaussianDropout`` defines its rate
+    in the same way.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class GaussianDropout(Dropout):
 
     Notes
     -----
-    Inputs and outputs are tensors of the same shape, which may be any. In evaluation mode nothing
-    happens. Each number is one of 4,096 equally likely quantiles of the normal distribution, chosen
-    by 12 bits of a 16-bit random integer.
+    Inputs and outputs are tensors of the same shape, which may be any. In evaluation mode the layer
+    is the identity. Each number is one of 4,096 equally likely quantiles of the normal
+    distribution, chosen by 12 bits of a 16-bit random integer.
 
     References
     ----------
@@ -49,8 +49,9 @@ class GaussianDropout(Dropout):
 class AlphaDropout(Dropout):
     """Drops single elements of SELU networks, and keeps their mean 0 and variance 1.
 
-    Dropped elements take the value that SELU saturates at, rather than zero; all are then scaled
-    and shifted. Unlike ``torch.nn.AlphaDropout``, a seed gives the same masks on every platform.
+    Dropped elements are set to the value at which SELU saturates, rather than to zero; all elements
+    are then scaled and shifted. Unlike ``torch.nn.AlphaDropout``, a seed gives the same masks on
+    every platform.
 
     Parameters
     ----------
@@ -61,8 +62,8 @@ class AlphaDropout(Dropout):
 
     Notes
     -----
-    Inputs and outputs are tensors of the same shape, which may be any. In evaluation mode nothing
-    happens.
+    Inputs and outputs are tensors of the same shape, which may be any. In evaluation mode the
+    layer is the identity.
 
     References
     ----------
@@ -126,7 +127,7 @@ class GaussianNoise(nn.Module):
 
     @property
     def active(self):
-        """Whether the layer adds anything now."""
+        """Whether the layer is in training mode with a standard deviation above zero."""
         return self.training and self.std > 0
 
     def __getstate__(self):
@@ -144,5 +145,5 @@ class GaussianNoise(nn.Module):
             lanes = random_lanes(x.numel(), self.generator, x.device)[: x.numel()]
         else:
             lanes = self.source.lanes(self.site)[: x.shape[0]].reshape(x.shape[0], -1)
-            lanes = lanes[:, : x[0].numel()]  # sequences may end before the lanes
+            lanes = lanes[:, : x[0].numel()]  # the stream may have more steps than the sequences
         return torch.add(x, normals(lanes, x.dtype).reshape(x.shape), alpha=float(self.std))

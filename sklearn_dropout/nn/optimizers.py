@@ -7,7 +7,7 @@ class SGD(torch.optim.Optimizer):
     """Stochastic gradient descent with momentum, as scikit-learn's MLP defines it.
 
     The learning rate is part of the velocity, ``v = momentum * v - lr * g``, which differs from
-    ``torch.optim.SGD`` where the rate changes.
+    ``torch.optim.SGD`` if the rate changes.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class SGD(torch.optim.Optimizer):
 
 
 def make_optimizer(module, recipe):
-    """The optimiser that a recipe names, weights and biases in groups of their own.
+    """The optimiser of a recipe, with one group for weights and one for biases.
 
     Parameters
     ----------
@@ -81,17 +81,17 @@ def make_optimizer(module, recipe):
     return torch.optim.Adam(groups, learning_rate, **options)
 
 
-# What an optimiser remembers of each parameter, by the name that both engines give it.
+# State of the optimisers for each parameter, by the names that both engines use.
 _MEMORY = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq", "velocity": "velocity"}
 
 
 def memory_of(optimizer, parameters):
-    """What a named optimiser remembers, by the name that both engines give it.
+    """State of a named optimiser, by the names that both engines use.
 
     Returns
     -------
     memory : dict
-        Lists of tensors like the parameters; ``"count"``, the number of updates, where it counts.
+        Lists of tensors like the parameters; ``"count"``, the number of updates, if it counts them.
     """
     names = ["velocity"] if isinstance(optimizer, SGD) else ["first_moment", "second_moment"]
     memory = {
@@ -105,7 +105,7 @@ def memory_of(optimizer, parameters):
 
 
 def remember(optimizer, parameters, memory):
-    """Let a named optimiser continue from what `memory_of` returned."""
+    """Let a named optimiser continue from the result of `memory_of`."""
     for index, p in enumerate(parameters):
         state = optimizer.state[p]
         for name, values in memory.items():

@@ -1,4 +1,4 @@
-"""Settings of PyTorch during training and prediction, put back afterwards."""
+"""Settings of PyTorch during training and prediction, restored afterwards."""
 
 import os
 import threading
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-# Fewer multiplications than this are over before a second thread has woken up, and if another
-# process has the core, every step waits for it.
+# Fewer multiplications than this are done before a second thread has woken up; and if another
+# process uses the core, every step waits for it.
 _PARALLEL_WORK = 2e7
 
 
 def threads_for(n_multiplications):
-    """Number of threads for a step of the given size: those there are, or one."""
+    """Number of threads for a step of the given size: all available ones, or one."""
     return threads_to_use() if n_multiplications > _PARALLEL_WORK else 1
 
 
@@ -24,9 +24,9 @@ _forked = False
 
 
 def _after_fork():
-    """A child has none of the parent's threads: not the one that may hold the lock, nor OpenMP's.
+    """A forked child has no threads of its parent: neither one that holds the lock, nor OpenMP's.
 
-    Libraries that wait for the threads of OpenMP hang, so a child computes with one thread.
+    Libraries that wait for threads of OpenMP hang, so a child computes with one thread.
     """
     global _forked
     _forked = True
@@ -39,12 +39,12 @@ if hasattr(os, "register_at_fork"):
 
 def _threads_here():
     """Number of intra-op threads of the calling thread."""
-    with _changing:  # a thread's first question sets it to PyTorch's default of the moment
+    with _changing:  # the first call in a thread sets its number to PyTorch's present default
         return torch.get_num_threads()
 
 
 def threads_to_use():
-    """Number of intra-op threads that work may be shared out to."""
+    """Number of intra-op threads that may share work."""
     return 1 if _forked else _threads_here()
 
 
@@ -52,7 +52,7 @@ def _set_threads_here(n_threads):
     """Set the number of intra-op threads of the calling thread, and of no other.
 
     ``torch.set_num_threads`` also sets the default of threads that have not computed anything yet.
-    Such a new thread tells what it was, and puts it back.
+    A new thread is used to find the default and to restore it.
     """
     known, changed = threading.Event(), threading.Event()
 
@@ -67,9 +67,9 @@ def _set_threads_here(n_threads):
         try:
             keeper.start()
             known.wait()
-        except RuntimeError:  # no more threads are to be had: then the default changes too
+        except RuntimeError:  # no more threads can be started: then the default changes too
             keeper = None
-        finally:  # also where Ctrl-C came in between
+        finally:  # even after Ctrl-C
             torch.set_num_threads(n_threads)
             changed.set()
             if keeper is not None and keeper.is_alive():
@@ -78,7 +78,7 @@ def _set_threads_here(n_threads):
 
 @contextmanager
 def torch_threads(n_threads):
-    """Run with `n_threads` intra-op threads in this thread, while others keep theirs."""
+    """Context with `n_threads` intra-op threads in this thread; other threads keep theirs."""
     before = _threads_here()
     if n_threads == before:
         yield
@@ -92,7 +92,7 @@ def torch_threads(n_threads):
 
 @contextmanager
 def _one_thread_briefly():
-    """Run with one intra-op thread for so short a time that changes elsewhere can wait for it."""
+    """Context with one intra-op thread, for work so short that other threads can wait for it."""
     before = _threads_here()
     if before == 1:
         yield
@@ -106,10 +106,10 @@ def _one_thread_briefly():
 
 
 def in_threads(function, items):
-    """Call a function for each item, in as many threads as PyTorch may use, each computing alone.
+    """Call a function for each item, in as many threads as PyTorch may use.
 
-    Threads that work on different rows never wait for each other, as those within a matrix
-    product do. So the results do not depend on the number of threads either.
+    Each call computes with one thread. Threads that work on different rows never wait for each
+    other, as those of a matrix product do, and results do not depend on the number of threads.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def in_threads(function, items):
         return [function(item) for item in items]
 
 
-# What PyTorch and NumPy say where memory runs out, or a size is beyond all memory.
+# Error messages of PyTorch and NumPy about memory that runs out, or sizes beyond any memory.
 _SIGNS = (
     "Unable to allocate",
     "allocate memory",
@@ -138,7 +138,7 @@ _SIGNS = (
 
 @contextmanager
 def raised_by_user():
-    """Run code of the user's (callbacks, scorers, solvers), whose errors are passed on."""
+    """Context for code of the user (callbacks, scorers, solvers), whose errors are passed on."""
     try:
         yield
     except Exception as error:
@@ -148,7 +148,7 @@ def raised_by_user():
 
 @contextmanager
 def memory_errors():
-    """Turn errors about memory, which are of several kinds, into ``MemoryError`` with a remedy."""
+    """Turn the different errors about memory into a ``MemoryError`` with a remedy."""
     try:
         yield
     except (MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -161,21 +161,21 @@ def memory_errors():
 
 
 def _start_workers():
-    """Let this thread's workers, if it has not computed with several yet, start now.
+    """Start the worker threads of this thread, unless they run already.
 
-    Threads begin with the settings of the one that starts them, for good: workers started while
-    denormals are flushed would flush those of all later computations.
+    Threads inherit the settings of the thread that starts them: workers started while denormals are
+    flushed would flush them in all later computations.
     """
     if torch.get_num_threads() > 1:
-        # PyTorch gives each worker 32768 elements at least.
+        # PyTorch gives each worker at least 32768 elements.
         torch.empty(torch.get_num_threads() << 15, dtype=torch.uint8).fill_(1)
 
 
 @contextmanager
 def errors_of_numpy_kept():
-    """Restore how NumPy treats floating-point errors, which Ctrl-C may leave changed.
+    """Restore NumPy's handling of floating-point errors, which Ctrl-C may leave changed.
 
-    It may come while a context that changes them, here or in scikit-learn, is being left.
+    Ctrl-C may come while a context that changes it, here or in scikit-learn, is being left.
     """
     before = np.geterr()
     try:
@@ -188,11 +188,11 @@ _TINY = np.float32(1e-20)  # its square is denormal
 
 
 class DenormalFlush:
-    """Treats denormal numbers as zero where asked to.
+    """Treats denormal numbers as zero on request.
 
     The moments of weights that no longer receive a gradient decay into denormal numbers, on which
     arithmetic is many times slower. The setting is that of the calling thread. Leaving the context
-    restores it once more, for Ctrl-C may come just before `restore` does.
+    restores it again, since Ctrl-C may come just before `restore` does.
     """
 
     def __enter__(self):
@@ -209,5 +209,5 @@ class DenormalFlush:
         torch.set_flush_denormal(True)
 
     def restore(self):
-        """Do as was done before."""
+        """Restore the setting from before."""
         torch.set_flush_denormal(self._before)

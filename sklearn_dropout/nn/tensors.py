@@ -5,7 +5,7 @@ from scipy import sparse
 
 
 def as_tensor(array):
-    """Tensor on the memory of an array; on a copy, where the array may not be written to."""
+    """Tensor on the memory of an array, or on a copy if the array is read-only."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 

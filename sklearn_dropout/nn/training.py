@@ -15,14 +15,14 @@ _CHUNK_VALUES = 1 << 22
 
 
 class ModuleTraining:
-    """A PyTorch module in training: its optimiser, and how it is run on batches.
+    """A PyTorch module in training, with its optimiser.
 
     Parameters
     ----------
     module : nn.Sequential
         Its last layer, ``out_activation``, is the output function.
     sources : list of MaskSource
-        Where the dropout layers of the module take their masks from.
+        Sources of the masks of its dropout layers.
     sample : Sample
         Rows to train on.
     recipe : Recipe
@@ -30,11 +30,11 @@ class ModuleTraining:
     bounded : callable (module) -> list of (parameter, axes)
         The weights that `max_norm` bounds, and the axes that belong to one unit.
     unpack : callable (module) -> (weights, biases)
-        The parameters of a module like this one, in the shapes that estimators keep them in.
+        Returns the parameters of such a module, in the shapes of `coefs_` and `intercepts_`.
     pack : callable (weights, biases) -> module
-        The reverse of it.
+        The inverse of `unpack`.
     values_per_row : int
-        What computing one row touches.
+        Number of values in the passes of one row.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ModuleTraining:
         self.device = recipe.device
         self.loss = loss
         self.max_norm = recipe.max_norm
-        # AdamW takes it as its own decay, and so it is no part of the loss.
+        # The decay of AdamW is not part of the loss.
         self.alpha = 0.0 if recipe.solver == "adamw" else recipe.alpha
         self._alpha_given = recipe.alpha
         self.optimizer = make_optimizer(module, recipe)
@@ -81,13 +81,13 @@ class ModuleTraining:
             group["lr"] = value
 
     def follow(self, learning_rates, factors):
-        """Follow schedules in the next call of `epochs`, which is to be of one epoch.
+        """Follow schedules in the next call of `epochs`, which must be for one epoch.
 
         Parameters
         ----------
         learning_rates : float64 ndarray of shape (1,), or None
         factors : float64 ndarray of shape (1,), or None
-            What all dropout rates are multiplied by.
+            Factor of all dropout rates.
         """
         if learning_rates is not None:
             self.learning_rate = float(learning_rates[0])
@@ -129,7 +129,7 @@ class ModuleTraining:
         if monitor is not None:
             self._follow_parameters()
             monitor.batch_begin(x, y)
-        if monitor is not None or not self.module.training:  # callbacks may have predicted
+        if monitor is not None or not self.module.training:  # callbacks may have called the module
             self.module.train()
         for source in self.sources:
             source.next_step()
@@ -152,16 +152,16 @@ class ModuleTraining:
         return z, float(loss), penalty
 
     def _update(self):
-        """Take a step of the optimiser; the errors of a user's are marked, to be passed on."""
+        """Take a step of the optimiser; mark errors of a user's optimiser, to pass them on."""
         try:
             self.optimizer.step()
         except Exception as error:
             if not self._named:
-                error._raised_by_user = True  # see _state.memory_errors
+                error._raised_by_user = True  # see memory_errors
             raise
 
     def _run(self, x):
-        """Answers of the module, and the sums before its output function."""
+        """Outputs of the module, and its outputs before the output function."""
         caught = []
         hook = self.module.out_activation.register_forward_pre_hook(
             lambda _, args: caught.append(*args)
@@ -178,7 +178,7 @@ class ModuleTraining:
         return noise_sums(OUT_ACTIVATIONS[self.loss.out_activation](z), y, share)
 
     def _follow_parameters(self):
-        """Let the optimiser update new parameters of the module in the place of the old ones."""
+        """Replace parameters in the optimiser by new ones of the module."""
         parameters = list(self.module.parameters())
         new = {old: p for old, p in zip(self._parameters, parameters) if old is not p}
         if not new:
@@ -191,7 +191,7 @@ class ModuleTraining:
                 self.optimizer.state[p] = self.optimizer.state.pop(old)
 
     def _regularizer(self, weight):
-        """What balances learned rates, for a batch of that weight."""
+        """Regularisers of learned rates, for a batch with the given weight."""
         alpha, entropy = self._alpha_given / weight, 1 / self.sample.total_weight
         terms = [layer.regularizer(weights, alpha, entropy) for layer, weights in self._concrete]
         return sum(terms)
@@ -261,15 +261,15 @@ class ModuleTraining:
         return _arrays(self._unpack(self.module))
 
     def copy_parameters(self):
-        """What `set_parameters` takes."""
+        """Copy of the parameters, for `set_parameters`."""
         return deepcopy(self.module.state_dict())
 
     def set_parameters(self, parameters):
-        """Go back to the parameters of an earlier time."""
+        """Restore parameters from `get_parameters`."""
         self.module.load_state_dict(parameters)
 
     def get_state(self):
-        """What the optimiser remembers: flat arrays in the order of the estimator's parameters."""
+        """State of the optimiser: flat arrays in the order of the estimator's parameters."""
         parameters = list(self.module.parameters())
         if not self._named:
             return {_kind(self.optimizer): _map(self.optimizer.state_dict(), _to_array)}
@@ -281,7 +281,7 @@ class ModuleTraining:
         return state
 
     def _flat(self, values):
-        """Tensors like the module's parameters as one array, as the estimator orders them."""
+        """Flatten tensors like the module's parameters into one array, in the estimator's order."""
         shadow = deepcopy(self.module)
         for parameter, value in zip(shadow.parameters(), values, strict=True):
             parameter.data = value
@@ -290,7 +290,7 @@ class ModuleTraining:
         return np.concatenate([array.ravel() for array in weights + biases + logits])
 
     def set_state(self, state):
-        """Continue from what `get_state` returned; the state of another kind is left alone."""
+        """Continue from the result of `get_state`, unless it is that of another solver."""
         kind = _kind(self.optimizer)
         if not self._named:
             if kind in state:
@@ -306,7 +306,7 @@ class ModuleTraining:
         remember(self.optimizer, parameters, memory)
 
     def _unflat(self, flat):
-        """The reverse of `_flat`."""
+        """The inverse of `_flat`."""
         weights, biases = self.export()
         n_weights, arrays = len(weights), weights + biases
         *pieces, logits = np.split(flat, np.cumsum([array.size for array in arrays]))
@@ -320,7 +320,7 @@ class ModuleTraining:
         return list(module.parameters())
 
     def learned_rates(self):
-        """Rates that are parameters: pairs of their place and their value."""
+        """Learned rates: pairs of place and value."""
         return [(layer.place, layer.rate) for layer, _ in self._concrete]
 
 
@@ -352,7 +352,7 @@ def _to_tensor(thing):
 
 
 def _map(state, leaf):
-    """A copy of nested dicts and lists with `leaf` applied to what is in them."""
+    """A copy of nested dicts and lists with `leaf` applied to their values."""
     if isinstance(state, dict):
         return {key: _map(value, leaf) for key, value in state.items()}
     if isinstance(state, list | tuple):

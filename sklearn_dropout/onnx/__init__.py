@@ -1,6 +1,6 @@
 """Pipelines that end in a network, as ONNX graphs.
 
-Stands on `estimators` and `nn`; needs the packages of the extra ``onnx``.
+Imports `estimators` and `nn`; needs the packages of the extra ``onnx``.
 """
 
 from .converters import register

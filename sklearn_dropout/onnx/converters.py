@@ -15,13 +15,13 @@ def register():
     """Let skl2onnx convert the estimators of this package, alone or in a ``Pipeline``.
 
     Graphs compute in float32, whatever the inputs, and contain no dropout. Labels are strings or
-    integers. For multilabel targets say ``options={"zipmap": False}``, as with scikit-learn's. Of a
-    search, convert `best_estimator_`.
+    integers. For multilabel targets pass ``options={"zipmap": False}``, as for scikit-learn's
+    estimators. Convert the `best_estimator_` of a search.
 
     Raises
     ------
     ImportError
-        Where skl2onnx is not installed.
+        If skl2onnx is not installed.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def _estimators():
 
 
 def _add_network(scope, operator, container):
-    """The graph of `module_`, on inputs as float32; of an ensemble the mean of such graphs."""
+    """The graph of `module_`, on inputs as float32; for an ensemble, the mean of such graphs."""
     graph, estimator = Graph(scope, container, operator.inputs[0].full_name), operator.raw_operator
     graph.cast("FLOAT")
     if not isinstance(estimator, Ensemble):
@@ -119,7 +119,7 @@ def _convert_classifier(scope, operator, container):
     estimator, (label, probabilities) = operator.raw_operator, operator.outputs
     graph = _add_network(scope, operator, container)
     if len(estimator.classes_) == 2 and not estimator._multilabel:
-        second = graph.last  # the network speaks of the second class only
+        second = graph.last  # the network gives the probability of the second class
         graph.add("Neg")
         graph.add("Add", graph.constant(1.0))
         graph.add("Concat", second, axis=1)

@@ -1,15 +1,15 @@
-"""The operators of an ONNX graph, one after the other, and what stands for each layer."""
+"""The operators of an ONNX graph, and the conversion of each layer to them."""
 
 import numpy as np
 from torch import nn
 
-from ..nn.layers import Exp, Mean, _Dropout
+from ..nn.layers import DropoutLayer, Exp, Mean
 from ..nn.module import Samples
 from ..nn.noise import GaussianNoise
 from ..nn.recurrent.module import RecurrentLayers
 from .recurrent import add_recurrent
 
-# Layers without numbers: their operator in ONNX and its attributes.
+# Layers without parameters: their operator in ONNX and its attributes.
 _OPERATORS = {
     nn.ReLU: "Relu",
     nn.Sigmoid: "Sigmoid",
@@ -25,7 +25,7 @@ _OPSET = 13
 
 
 class Graph:
-    """Operators added one after the other, each taking what the last one gives.
+    """Operators in sequence, each with the result of the last one as its input.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Graph:
         output : str, default=None
             Name of its result; by default a new one.
         n_outputs : int, default=1
-            How many results it has; `last` is the first of them.
+            Number of its results; `last` is the first of them.
         **attributes
 
         Returns
@@ -101,7 +101,7 @@ class Graph:
         if isinstance(layer, nn.Sequential):
             for part in layer:
                 self.add_layer(part)
-        elif isinstance(layer, (nn.Identity, nn.Dropout, _Dropout, GaussianNoise)):
+        elif isinstance(layer, (nn.Identity, nn.Dropout, DropoutLayer, GaussianNoise)):
             pass
         elif isinstance(layer, Mean):
             self.add("Split", axis=1, n_outputs=2)
@@ -138,7 +138,7 @@ class Graph:
             )
 
     def add_samples(self, layer):
-        """Append what gives rows the shape of samples, with the channels first."""
+        """Append the reshaping of rows to samples, with the channels first."""
         channels, *positions = layer.shape
         if not layer.channels_last:
             self.add("Reshape", self.constant([-1, channels, *positions]))

@@ -5,10 +5,10 @@ from torch import nn
 
 from ..nn.recurrent.layers import GRU, LSTM, SimpleRNN
 
-# Where ONNX has PyTorch's gates: LSTM input, output, forget, cell; GRU update, reset, new.
+# Order of PyTorch's gates in ONNX: LSTM input, output, forget, cell; GRU update, reset, new.
 _GATES = {LSTM: [0, 3, 1, 2], GRU: [1, 0, 2]}
 _OPERATORS = {LSTM: "LSTM", GRU: "GRU"}
-# Of simple cells. Affine is alpha * x + beta.
+# Activations of simple cells. Affine is alpha * x + beta.
 _ACTIVATIONS = {
     nn.Tanh: {"activations": ["Tanh"]},
     nn.ReLU: {"activations": ["Relu"]},
@@ -20,7 +20,7 @@ _NONLINEARITIES = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 def add_recurrent(graph, network):
-    """Append what leads from sequences to the last state of the last layer.
+    """Append the operators from sequences to the last state of the last layer.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def add_recurrent(graph, network):
 
 
 def _add_embedding(graph, network):
-    """Append rows of the embedding, padding behind; names of the lengths, if they differ."""
+    """Append the embedding, with padding at the end; return the name of the lengths, if any."""
     (tokens,), lengths = graph.cast("INT64"), []
     if network.mask_zero:
         graph.add("Equal", graph.constant(0))
@@ -59,7 +59,7 @@ def _add_embedding(graph, network):
 
 
 def _add_masking(graph, network):
-    """Append steps with those of padding behind, as zeros; names of the lengths."""
+    """Append the steps, with padding at the end as zeros; return the name of the lengths."""
     steps = graph.last
     if network.mask_value != network.mask_value:
         graph.add("IsNaN")
@@ -94,9 +94,9 @@ def _lengths(graph, padding):
 
 
 def _left_aligned(graph, padding):
-    """Name of the places of each row's steps in their order, then those of its padding.
+    """Name of the indices of each row's steps in order, followed by those of its padding.
 
-    ONNX has no stable sort: the keys are the places, and for padding more than any place.
+    ONNX has no stable sort: keys are the indices, and larger than any index for padding.
     """
     graph.last = padding
     graph.add("Shape")
@@ -130,7 +130,7 @@ def _add_layer(graph, layer, lengths):
         attributes |= _activation(layer)
     operator = _OPERATORS.get(type(layer), "RNN")
     last = graph.add(operator, *_parameters(graph, layer), *lengths, n_outputs=2, **attributes)[1]
-    graph.add("Transpose", perm=[0, 2, 1, 3])  # the directions beside each other
+    graph.add("Transpose", perm=[0, 2, 1, 3])  # the directions side by side
     graph.add("Reshape", graph.constant([0, 0, -1]))
     return last
 

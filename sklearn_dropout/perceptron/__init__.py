@@ -1,7 +1,7 @@
 """Perceptrons that train in a compiled loop, one network at a time.
 
-An accelerator: what it computes, the network of ``nn`` computes under autograd as well. Importing
-this package does not import Numba, which takes a few tenths of a second.
+An accelerator: the modules of ``nn`` train to the same networks under autograd. Importing this
+package does not import Numba, which takes a few tenths of a second.
 """
 
 from functools import cache
@@ -9,10 +9,10 @@ from functools import cache
 
 @cache
 def why_unavailable():
-    """Why the compiled loop cannot be used: a sentence, or ``None`` where it can.
+    """Why the compiled loop cannot be used: a sentence, or ``None`` if it can.
 
-    A Numba that cannot be imported for whatever reason counts as missing: one that is too old for
-    this NumPy, say, raises almost anything.
+    Numba counts as missing if its import fails for any reason; a version that is too old for the
+    installed NumPy may raise almost any error.
     """
     try:
         import numba  # noqa: F401

@@ -1,4 +1,4 @@
-"""How the functions of this package are compiled."""
+"""Compilation of the functions of this package."""
 
 import functools
 import hashlib
@@ -14,7 +14,7 @@ from numba.core import event, types
 from numba.core.targetconfig import ConfigStack
 from numba.extending import lower_builtin, type_callable
 
-# Not all of `fastmath`: that assumes that there is no NaN, and a divergence would go unseen.
+# Not all of `fastmath`, which assumes that there is no NaN: a divergence would go unnoticed.
 _OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
@@ -27,8 +27,8 @@ _PATIENCE = 1.0  # seconds
 def inner(returns):
     """Decorate a function that only compiled functions call.
 
-    It becomes part of their machine code. As a Numba dispatcher of its own it would be translated
-    to the end once more at each level of calls, with all that it calls: half of the whole time.
+    It becomes part of their machine code. A separate Numba dispatcher would be compiled again at
+    each level of calls, with all functions that it calls, which takes half of the total time.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def inner(returns):
 
 
 def python_where_not_compiled(function):
-    """Replace an intrinsic by a Python function where Numba is told not to compile."""
+    """Replace an intrinsic by a Python function if Numba is configured not to compile."""
     return lambda compiled: function if numba.config.DISABLE_JIT else compiled
 
 
@@ -71,14 +71,14 @@ def first_type(*args):
 
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    # A child has none of the threads that might have held it.
+    # A forked child has no other thread that could release it.
     os.register_at_fork(after_in_child=_compiling._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def _sources():
     """A short digest of the source of this package.
 
-    Numba's cache knows when the file of a function has changed, not when one that it calls has.
+    Numba's cache notices changes in the file of a function, but not in the functions it calls.
     """
     digest = hashlib.sha1(usedforsecurity=False)
     try:
@@ -90,9 +90,9 @@ def _sources():
 
 
 class _Announcement(event.Listener):
-    """Says in one line that the loop is being compiled, where that takes a while.
+    """Prints one line that the loop is being compiled, if that takes more than a second.
 
-    Numba tells of compilations only, not of machine code that it finds on disk.
+    Numba reports compilations, but not machine code that it loads from disk.
     """
 
     def __init__(self, text):
@@ -110,7 +110,7 @@ class _Announcement(event.Listener):
         """See `numba.core.event.Listener`."""
 
     def close(self):
-        """Say nothing any more."""
+        """Stop: print nothing from now on."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -118,13 +118,13 @@ class _Announcement(event.Listener):
 class Entry:
     """A compiled function that Python calls.
 
-    Its machine code is kept on disk, where there is a folder for it, and compiled or loaded when
-    it is first called, once for each precision.
+    Its machine code is cached on disk if a folder can be written to. It is compiled or loaded at
+    the first call, once for each precision.
 
     Parameters
     ----------
     function : callable
-        Takes the same types each time, but for the precision of its argument ``params``.
+        Takes the same types at each call, except for the precision of its argument ``params``.
     """
 
     def __init__(self, function):
@@ -135,7 +135,7 @@ class Entry:
         try:
             self._news = _NEWS.format("installation")
             self.dispatcher = numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
-        except RuntimeError:  # neither the package's folder nor the user's can be written
+        except RuntimeError:  # no cache folder can be written to
             self._news = _NEWS.format("process")
             self.dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
 
@@ -153,7 +153,7 @@ class Entry:
                 with event.install_listener("numba:compile", announcement):
                     self.dispatcher.compile(types)
             except OSError:
-                # It could not be saved; if it has not been kept in memory, the next call compiles.
+                # Saving failed; unless the code is in memory, the next call compiles again.
                 pass
             finally:
                 announcement.close()
@@ -161,13 +161,13 @@ class Entry:
 
 
 def entry(function):
-    """Decorate a function that Python calls: an `Entry`, or itself if Numba shall not compile."""
+    """Decorate a function that Python calls: an `Entry`, or itself if Numba does not compile."""
     if not numba.config.DISABLE_JIT:
         return Entry(function)
 
     @functools.wraps(function)
     def in_python(*args):
-        with np.errstate(all="ignore"):  # random words overflow
+        with np.errstate(all="ignore"):  # products of random words overflow
             return function(*args)
 
     return in_python

@@ -1,4 +1,4 @@
-"""Arrays as the compiled functions take them: one type each, whatever the caller has."""
+"""Conversion of arrays to the types that the compiled functions take."""
 
 import ctypes
 
@@ -7,16 +7,16 @@ from scipy import sparse
 
 
 def plain(array, dtype):
-    """A flat, writable view of an array, or a copy where its numbers lie otherwise.
+    """A flat, writable view of an array, or a copy if it is not contiguous.
 
-    Arrays that are read-only are of another type to Numba, and would be compiled for again.
-    Nothing is written through the view; it does not keep the array alive.
+    Read-only arrays have a different type in Numba, and would need another compilation. Nothing
+    is written through the view; it does not keep the array alive.
 
     Returns
     -------
     view : ndarray of shape (n_numbers,)
     owner : ndarray
-        To be kept as long as the view is used.
+        Must be kept alive while the view is used.
     """
     owner = np.asarray(np.ascontiguousarray(array, dtype=dtype)).reshape(-1)
     if not owner.flags.aligned:
@@ -38,7 +38,7 @@ class Rows:
     Attributes
     ----------
     arrays : tuple of ndarrays
-        Numbers, beginnings of rows and columns; of dense rows only the first counts.
+        Data, row pointers and columns of a CSR matrix; for dense rows only the first is used.
     is_sparse : bool
     n_rows : int
     """
@@ -56,7 +56,7 @@ class Rows:
         self._owners = [owner for _, owner in pairs]
 
     def density(self, rows, n_features):
-        """Share of the numbers of some rows that are stored: one of dense rows."""
+        """Fraction of the numbers of some rows that are stored; 1 for dense rows."""
         if not self.is_sparse or not len(rows):
             return 1.0
         _, starts, _ = self.arrays

@@ -1,8 +1,8 @@
-"""Denormal numbers as zeros, in the thread that asks for it.
+"""Denormal numbers as zeros, in the calling thread.
 
 The moments of weights that no longer receive a gradient decay into denormal numbers, on which
-arithmetic is many times slower on some processors. The setting is a word of the processor; where
-none is known, nothing is done.
+arithmetic is many times slower on some processors. The setting is a control word of the processor;
+on unknown processors nothing is done.
 """
 
 import platform
@@ -30,7 +30,7 @@ def _intrinsic(builder, name, result, *arguments):
 @python_where_not_compiled(lambda: 0)
 @intrinsic
 def control_word(typingctx):
-    """How this thread computes with floating-point numbers."""
+    """The control word of this thread for floating-point numbers."""
 
     def codegen(context, builder, signature, args):
         if _X86:
@@ -48,7 +48,7 @@ def control_word(typingctx):
 @python_where_not_compiled(lambda word: None)
 @intrinsic
 def set_control_word(typingctx, word):
-    """Compute as `control_word` said, or otherwise."""
+    """Set the control word of this thread."""
 
     def codegen(context, builder, signature, args):
         if _X86:

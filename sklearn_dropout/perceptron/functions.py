@@ -1,8 +1,7 @@
 """Elementwise functions of the compiled loop: activations with their derivatives.
 
 Calls of the C library are not vectorised. In single precision exp is therefore a polynomial, and
-the other functions are made from it; in double precision, which only tests use, it is the
-library's.
+the other functions are based on it; double precision, which only tests use, calls the library.
 """
 
 import math
@@ -127,7 +126,7 @@ def activate(kind, h, slope):
     if kind == IDENTITY:
         for i in range(n):
             slope[i] = one
-    elif kind == RELU:  # where noise leaves no sign to tell the slope from
+    elif kind == RELU:  # with noise the sign of the result does not tell the slope
         for i in range(n):
             slope[i] = zero if h[i] <= zero else one
             h[i] = h[i] if not h[i] <= zero else zero
@@ -173,10 +172,10 @@ def drop(h, slope, lanes, lowest, scale):
     ----------
     h, slope : arrays of shape (n_numbers,)
     lanes : int16 array of shape (n_numbers,)
-        Random numbers; what is below `lowest` is dropped.
+        Random numbers; units with a number below `lowest` are dropped.
     lowest : int16
     scale : number
-        Factor of what is kept.
+        Factor of kept units.
     """
     zero = h.dtype.type(0)
     for i in range(h.size):

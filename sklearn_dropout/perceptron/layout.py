@@ -1,7 +1,7 @@
-"""Where the numbers of a network and of its step lie in flat arrays.
+"""Positions of the numbers of a network and of its step in flat arrays.
 
-The compiled functions take few arrays, each of one type: what is counted goes into `layers` and
-`counts`, measured numbers into `numbers`.
+The compiled functions take few arrays, each of one type: integers are in `layers` and `counts`,
+real numbers in `settings` and `plan`.
 """
 
 from itertools import pairwise
@@ -80,16 +80,16 @@ N_COLUMNS = 10
     PLAN_HIDDEN,
 ) = range(9)
 
-# What to do of a step.
+# Phases of a step.
 DRAW, PASS, UPDATE, BOUND = 1, 2, 4, 8
 WHOLE = DRAW | PASS | UPDATE | BOUND
 
-_CACHED = 40_000  # numbers of one block of rows that shall stay in the second-level cache
-_SMALL = 20_000  # weights; more are to be read as rarely as can be
+_CACHED = 40_000  # numbers of one block of rows, which should stay in the second-level cache
+_SMALL = 20_000  # weights; larger networks should be read as rarely as possible
 
 
 def rows_of_block(sizes, batch_size):
-    """How many rows go through all layers before the next ones do.
+    """Number of rows that pass through all layers as one block.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def network_layout(sizes):
 
 
 def work_layout(layers, counts):
-    """Places of what a block of rows leaves behind; sets those columns and counts.
+    """Set the positions of the intermediate results of a block of rows.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def work_layout(layers, counts):
 
 
 def part_of_block(layers, counts, first):
-    """The same places for a thread whose rows begin with row `first` of the block."""
+    """The positions for a thread whose rows begin with row `first` of the block."""
     layers, counts = layers.copy(), counts.copy()
     counts[INPUTS] += first * layers[0, N_IN]
     counts[TARGETS] += first * layers[-1, N_OUT]

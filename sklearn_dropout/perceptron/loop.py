@@ -22,7 +22,7 @@ def draw(state, words):
     Parameters
     ----------
     state : uint64 array of shape (4,)
-        Goes on.
+        Updated.
     words : uint64 array of shape (n_words,)
         Receives them.
     """
@@ -56,7 +56,7 @@ def gather(X, rows, out):
 
 @inner(types.void)
 def turn(params, layers, work):
-    """Transposed copies of the weights through which derivatives pass, in `work`."""
+    """Copy the weights that derivatives pass through, transposed, to `work`."""
     for i in range(1, layers.shape[0]):
         n_in, n_out = layers[i, at.N_IN], layers[i, at.N_OUT]
         w = matrix(params, layers[i, at.WEIGHTS], n_in, n_out)
@@ -132,7 +132,7 @@ def update(counts, settings, params, gradient, first, second, total_weight, star
 
 @inner(types.void)
 def bound(layers, settings, params, work, squares):
-    """Max-norm of all hidden layers."""
+    """Apply max-norm to all hidden layers."""
     for i in range(layers.shape[0] - 1):
         w = matrix(params, layers[i, at.WEIGHTS], layers[i, at.N_IN], layers[i, at.N_OUT])
         clip_norms(w, params.dtype.type(settings[at.MAX_NORM]), vector(work, squares, w.shape[1]))
@@ -140,7 +140,7 @@ def bound(layers, settings, params, work, squares):
 
 @inner(types.void)
 def follow_plan(counts, layers, settings, row):
-    """Take over the learning rate and the dropout rates of an epoch.
+    """Set the learning rate and the dropout rates of an epoch.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def follow_plan(counts, layers, settings, row):
 
 @inner(types.void)
 def begin_step(counts, layers, params, work, states, words):
-    """Draw the masks of a step, and copy the weights for the way back."""
+    """Draw the masks of a step, and copy the weights for the backward pass."""
     w_groups = counts[at.WORDS_INPUT]
     w_hidden = w_groups + counts[at.WORDS_GROUPS]
     draw(vector(states, 0, 4), vector(words, 0, w_groups))
@@ -187,11 +187,11 @@ def pass_rows(
     Parameters
     ----------
     order : int64 array of shape (n_batch,)
-        Places of the rows among those to train on.
+        Positions of the rows among the training rows.
     gradient : array of shape (n_parameters,)
-        Is set, unless several threads share the rows.
+        Overwritten, unless several threads share the rows.
     places : int64 array of shape (n_batch,)
-        Places of the rows in the data.
+        Positions of the rows in the data.
     total_weight : float
         Of the batch.
     last : bool
@@ -254,10 +254,10 @@ def end_step(counts, layers, settings, params, gradient, first, second, total_we
     Returns
     -------
     penalty : float
-        What the L2 penalty of these parameters adds to the loss, times the weight of the batch.
+        L2 penalty of these parameters in the loss, times the weight of the batch.
     """
     n_parts, n_weights = counts[at.N_PARTS], counts[at.N_WEIGHTS]
-    # One thread takes all weights at once, several take some of each layer.
+    # One thread updates all weights at once, several update a part of each layer.
     n_pieces = 1 if n_parts == 1 else layers.shape[0]
     squares = 0.0
     for i in range(n_pieces + 1):
@@ -289,12 +289,12 @@ def train(
     Parameters
     ----------
     plan : float64 array of shape (n_epochs, n_columns), or (1, n_columns)
-        Rates of each epoch, or of all; see `layout.py`.
+        Rates of each epoch, or of all epochs; see `layout.py`.
     phases : int
-        What to do of each step; several threads share the rows, and then the parameters.
+        Phases to run in each step; several threads share the rows, and then the parameters.
     part : int
-        The part of the rows or of the parameters. Which rows is told by `counts` and `layers`
-        too, which otherwise are those of the first part.
+        The part of the rows or of the parameters. `counts` and `layers` must be those of the part
+        in the phase of the rows, and those of the first part otherwise.
     """
     before = control_word()
     set_control_word(before | FLUSH)
@@ -341,7 +341,7 @@ def train(
 
 @entry
 def predict(counts, layers, settings, X, starts, indices, rows, groups, params, work, lanes, out):
-    """Outputs before the output function with nothing dropped, of shape (n_rows, n_outputs)."""
+    """Outputs before the output function with dropout off, of shape (n_rows, n_outputs)."""
     n_features, z = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.SUMS]
     n_outputs = out.shape[1]
     for r0 in range(0, rows.size, counts[at.BLOCK]):

@@ -34,7 +34,7 @@ def _softmax_rows(z, y, d, weight):
     for i in range(n_rows):
         top = z[i, 0]
         for o in range(1, n_outputs):
-            # A NaN is passed on by the exponential function below.
+            # The exponential function below propagates NaN.
             top = z[i, o] if z[i, o] > top else top
         masses, right, mass = real(0), real(0), real(0)
         for o in range(n_outputs):
@@ -60,7 +60,7 @@ def _logistic_rows(z, y, d, weight):
         for o in range(n_outputs):
             d[i, o] = exp(-abs(z[i, o]))
     for i in range(n_rows):
-        # Logarithms are slow: one of the product, as long as the weights are equal.
+        # Logarithms are slow: with equal weights, one of the product is enough.
         if weight[i] != unit:
             total += unit * math.log(product)
             product, unit = 1.0, weight[i]

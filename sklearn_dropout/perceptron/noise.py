@@ -1,4 +1,4 @@
-"""Noise of other kinds of dropout than Bernoulli's, and noise that is added to inputs."""
+"""Gaussian and alpha dropout, and noise that is added to inputs."""
 
 import numpy as np
 from numba.core import types
@@ -29,7 +29,7 @@ def perturb(kind, h, slope, lanes, lowest, scale, shift):
     h, slope : arrays of shape (n_numbers,)
     lanes : int16 array of shape (n_numbers,)
     lowest : int16
-        Lanes below it mean that a unit is dropped by alpha dropout.
+        Alpha dropout drops units with a lane below it.
     scale, shift : numbers
         The standard deviation of Gaussian dropout; `a` and `b` of `alpha_terms`.
     """

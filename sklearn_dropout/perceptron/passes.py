@@ -18,18 +18,18 @@ def forward(
     counts, layers, settings, X, starts, indices, groups, places, params, work, lanes, n_rows, r0,
     training,
 ):  # fmt: skip
-    """Send a block of rows through all layers; dense ones lie in `work`.
+    """Pass a block of rows forward through all layers; dense rows are in `work`.
 
     Parameters
     ----------
     X, starts, indices, groups, places : arrays
-        What sparse rows need, see `sparse_sums`.
+        For sparse rows, see `sparse_sums`.
     lanes : int16 array
         Random numbers of a step, for all rows of the batch.
     n_rows, r0 : int
         Rows of the block, and its first one.
     training : bool
-        Whether units are dropped.
+        Whether dropout is on.
     """
     n_layers = layers.shape[0]
     of_hidden = 4 * (counts[at.WORDS_INPUT] + counts[at.WORDS_GROUPS])
@@ -85,7 +85,7 @@ def one_output(x, w, bias, z):
     n_rows, n_in = x.shape
     zero = x.dtype.type(0)
     for i in range(0, n_rows, 4):
-        # Rows past the end are the last one again.
+        # Rows past the end repeat the last one.
         j_1, j_2, j_3 = min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1)
         x_0, x_1 = vector(x, i * n_in, n_in), vector(x, j_1 * n_in, n_in)
         x_2, x_3 = vector(x, j_2 * n_in, n_in), vector(x, j_3 * n_in, n_in)
@@ -102,27 +102,27 @@ def one_output(x, w, bias, z):
 
 
 @inner(types.void)
-def weighted_rows(x, d, weighted, g, anew):
-    """Sum of the rows of `x`, each times a number of `d`, four rows at a time.
+def weighted_rows(x, d, weighted, g, overwrite):
+    """Sum of the rows of `x`, each times its number in `d`, four rows at a time.
 
     Parameters
     ----------
     x : array of shape (n_rows, n)
     d : array of shape (n_rows,)
     weighted : bool
-        Whether `d` counts; else all rows do, once.
+        Whether to multiply by `d`.
     g : array of shape (n,)
         Receives the sums.
-    anew : bool
-        Whether `g` is set; else they are added.
+    overwrite : bool
+        Whether to replace `g` rather than add to it.
     """
     n_rows, n = x.shape
     one, zero = x.dtype.type(1), x.dtype.type(0)
-    if anew:
+    if overwrite:
         for k in range(n):
             g[k] = zero
     for i in range(0, n_rows, 4):
-        # Rows past the end are the last one again, times zero.
+        # Rows past the end repeat the last one, times zero.
         j_1, j_2, j_3 = min(i + 1, n_rows - 1), min(i + 2, n_rows - 1), min(i + 3, n_rows - 1)
         x_0, x_1 = vector(x, i * n, n), vector(x, j_1 * n, n)
         x_2, x_3 = vector(x, j_2 * n, n), vector(x, j_3 * n, n)
@@ -138,8 +138,8 @@ def weighted_rows(x, d, weighted, g, anew):
 
 @inner(types.void)
 def backward(counts, layers, settings, params, work, n_rows):
-    """Derivatives by the sums of all layers, from those by the outputs, in `work`."""
-    # Only relu without other noise tells the slope by its sign.
+    """Derivatives with respect to the sums of all layers, from those of the outputs, in `work`."""
+    # Only with relu and masks does the sign tell the slope.
     kind = counts[at.ACTIVATION] if counts[at.KIND] == BERNOULLI else IDENTITY
     zeros = vector(work, counts[at.ZEROS], counts[at.N_ZEROS])
     for i in range(layers.shape[0] - 1, 0, -1):
@@ -168,19 +168,20 @@ def backward(counts, layers, settings, params, work, n_rows):
 @inner(types.void)
 def gradients(
     counts, layers, settings, X, starts, indices, groups, places, gradient, work, lanes, n_rows,
-    r0, anew, part, n_parts,
+    r0, overwrite, part, n_parts,
 ):  # fmt: skip
-    """Gradients from what the passes left in `work`.
+    """Gradients from the results of the passes in `work`.
 
-    The product of a layer's inputs and of the derivatives by its sums.
+    The product of a layer's inputs and the derivatives with respect to its sums.
 
     Parameters
     ----------
     X, starts, indices, groups, places, lanes, r0
-        What sparse rows need, see `sparse_sums`.
+        For sparse rows, see `sparse_sums`.
     gradient : array of shape (n_parameters,)
-    anew : bool
-        Whether it is set; else it is added to, as it always is where rows are sparse.
+    overwrite : bool
+        Whether to replace it rather than add to it; with sparse rows the gradient of the first
+        layer is always added.
     part, n_parts : int
         Which parameters, see `part_of_layer`.
     """
@@ -200,20 +201,20 @@ def gradients(
             )  # fmt: skip
         elif n_out == 1:
             if begin < end:
-                weighted_rows(x, column, True, here, anew)
+                weighted_rows(x, column, True, here, overwrite)
         elif begin < end:
             c = matrix(gradient, w, end - begin, n_out)
-            multiply(c, zeros if anew else here, 0 if anew else n_out, x, True, begin, d)
+            multiply(c, zeros if overwrite else here, 0 if overwrite else n_out, x, True, begin, d)
         if part == 0:
             b = vector(gradient, layers[i, at.BIASES], n_out)
-            weighted_rows(d, column, False, b, anew)
+            weighted_rows(d, column, False, b, overwrite)
 
 
 @inner(types.UniTuple(types.intp, 2))
 def part_of_layer(n_in, n_out, part, n_parts):
-    """Whose weights one of several threads computes: inputs from the first to before the second.
+    """Range of the inputs of a layer whose weights belong to one of several threads.
 
-    A layer with one unit is left to the first thread, as are all biases.
+    The first thread has all weights of layers with one unit, and all biases.
     """
     if n_out == 1:
         return 0, n_in if part == 0 else 0
@@ -222,15 +223,15 @@ def part_of_layer(n_in, n_out, part, n_parts):
 
 @inner(types.float64)
 def loss_of_block(counts, layers, settings, work, weight, unit, n_rows, sums, last):
-    """Loss of a block of rows that has passed forward, and its derivatives in `work`.
+    """Loss of a block of rows after the forward pass, and its derivatives in `work`.
 
     Parameters
     ----------
     weight : float64 array of shape (n_rows,)
     unit : float
-        What the weights are multiplied by, so that those of the batch sum to one.
+        Factor that scales the weights of the batch to a sum of one.
     sums : float64 array of shape (2, n_targets)
-        Receives the sums that `add_noise` describes, if `last`.
+        Receives the sums of `add_noise`, if `last`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the epochs of a call differ in: learning rate and dropout rates."""
+"""Learning rates and dropout rates of the epochs of a call."""
 
 import numpy as np
 
@@ -22,17 +22,17 @@ class Plan:
     Parameters
     ----------
     rates : dict of ndarrays
-        Dropout rates of each of PLACES: one, but for "hidden" one for each hidden layer.
+        Dropout rates of each of PLACES: one, or for "hidden" one for each hidden layer.
     dropout_type : {"bernoulli", "gaussian", "alpha"}
     n_words : list of int
-        Random words that each place takes in a step, if it drops anything.
+        Random words of each place in a step, if its rate is not zero.
 
     Attributes
     ----------
     learning_rates : float64 ndarray of shape (n_epochs,), or None
-        None for one that stays.
+        None for a constant one.
     factors : float64 ndarray of shape (n_epochs,) or (1,)
-        What all dropout rates are multiplied by.
+        Factors of all dropout rates.
     """
 
     def __init__(self, rates, dropout_type, n_words):
@@ -44,17 +44,17 @@ class Plan:
         self._made = None  # learning rate and rows of the last call, if nothing was planned
 
     def words(self):
-        """Random words of a step at the most."""
+        """Maximum number of random words of a step."""
         drops = [dropped_levels(self.rates[name]).any() for name in PLACES]
         return sum(n for n, drop in zip(self.n_words, drops) if drop)
 
     def rows(self, learning_rate):
-        """Rows for the compiled loop, one for each epoch, or one if all are alike.
+        """Rows for the compiled loop, one for each epoch, or a single one for all epochs.
 
         Parameters
         ----------
         learning_rate : float
-            Where no other is planned.
+            Used unless another one is planned.
 
         Returns
         -------
@@ -85,15 +85,15 @@ class Plan:
         return rows
 
     def _of_inputs(self, rates):
-        """Factors of what inputs and groups keep, or standard deviations of their noise."""
+        """Factors of kept inputs and groups, or standard deviations of their noise."""
         if self.dropout_type == "gaussian":
             return np.hstack([gaussian_std(rates[name]) for name in PLACES[:2]])
-        # Kept by both, an input is multiplied once.
+        # An input that both keep is multiplied once.
         both = inverse_kept_fraction(rates["input"]) * inverse_kept_fraction(rates["groups"])
         return np.hstack([both, both])
 
     def _of_hidden(self, rates):
-        """The same for hidden units; of alpha dropout `a` and `b` of `alpha_terms`."""
+        """The same for hidden units; for alpha dropout `a` and `b` of `alpha_terms`."""
         if self.dropout_type == "alpha":
             return alpha_terms(rates)
         scale = gaussian_std if self.dropout_type == "gaussian" else inverse_kept_fraction

@@ -1,7 +1,7 @@
-"""The first layer of a perceptron on sparse rows: loops over what is not zero.
+"""The first layer of a perceptron on sparse rows: loops over the nonzero values.
 
-Rows are never made dense. Each number of a row adds a multiple of one row of the weights to the
-sums, or of the derivatives to one row of the gradient.
+Rows are never made dense. Each value adds a multiple of one row of the weights to the sums, or a
+multiple of the derivatives to one row of the gradient.
 """
 
 from numba.core import types
@@ -21,7 +21,7 @@ def after_dropout(X, q, column, counts, settings, groups, lanes, row):
     X : array
         Data of a CSR matrix.
     q, column : int
-        Place of the input in `X`, and its column.
+        Position of the input in `X`, and its column.
     groups : int64 array of shape (n_features,)
     lanes : int16 array
         Random numbers of a step, for all rows of the batch.
@@ -67,11 +67,11 @@ def sparse_sums(
     Parameters
     ----------
     X, starts, indices : arrays
-        Data of a CSR matrix, where its rows begin, and its columns.
+        Data, row pointers and columns of a CSR matrix.
     positions : int64 array of shape (n_rows,)
         Rows of the matrix.
     r0 : int
-        Place of the first one in the batch.
+        Position of the first one in the batch.
     w : array of shape (n_features, n_units)
     b : array of shape (n_units,)
     z : array of shape (n_rows, n_units)
@@ -93,16 +93,16 @@ def sparse_sums(
 def add_sparse_gradient(
     counts, settings, X, starts, indices, groups, lanes, positions, r0, d, begin, end, g
 ):  # fmt: skip
-    """Gradient of the first layer's weights, which is added; arguments as for `sparse_sums`.
+    """Add the gradient of the first layer's weights; arguments as for `sparse_sums`.
 
     Parameters
     ----------
     d : array of shape (n_rows, n_units)
-        Derivatives by the sums.
+        Derivatives with respect to the sums.
     begin, end : int
-        Inputs whose weights count.
+        Range of inputs whose weights to use.
     g : array of shape (n_features, n_units)
-        What `clear_sparse_gradient` left, or the gradient of other rows of the batch.
+        Zeros, or the gradient of other rows of the batch.
     """
     n_rows, n_units = d.shape
     for i in range(n_rows):
@@ -117,7 +117,7 @@ def add_sparse_gradient(
 
 @inner(types.void)
 def clear_sparse_gradient(starts, indices, positions, begin, end, g):
-    """Set to zero what `add_sparse_gradient` may have changed: all else is zero already."""
+    """Set the rows that `add_sparse_gradient` may have changed to zero again."""
     n_units = g.shape[1]
     zero = g.dtype.type(0)
     for i in range(positions.size):

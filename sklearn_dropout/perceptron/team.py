@@ -3,17 +3,17 @@
 import threading
 from queue import SimpleQueue
 
-# Steps for which each way is tried, and the faster one kept; longer while sharing does not pay.
+# Steps to try each way, and to keep the faster one; longer while sharing does not pay.
 _TRIED = 6
 _KEPT = 120
 _LONGEST_KEPT = 2000
 
 
 def pace():
-    """Whether to share the next step; to be sent how long it took.
+    """Decide whether to share the next step; takes the time of each step by ``send``.
 
-    Where other processes need the cores, sharing costs more than it brings. So both ways are
-    tried now and then, and the faster one kept for a while.
+    If other processes need the cores, sharing steps is slower than not sharing. So both ways are
+    tried from time to time, and the faster one is kept for a while.
 
     Yields
     ------
@@ -25,7 +25,7 @@ def pace():
         for shared in seconds:
             for _ in range(_TRIED):
                 seconds[shared] += yield shared
-                if seconds[shared] > 2 * seconds[False]:  # the cores are taken
+                if seconds[shared] > 2 * seconds[False]:  # other processes use the cores
                     break
         pays = seconds[True] < seconds[False]
         kept = _KEPT if pays else min(2 * kept, _LONGEST_KEPT)
@@ -34,15 +34,15 @@ def pace():
 
 
 class Team:
-    """The calling thread and some more, which do parts of one task at the same time.
+    """The calling thread and others, which do parts of one task at the same time.
 
-    Barriers that spin cost more than they bring as soon as another process wants the core; these
-    threads sleep until there is something to do.
+    Barriers that spin slow everything down as soon as another process needs the core; these
+    threads sleep until there is work.
 
     Parameters
     ----------
     n_members : int
-        With the calling thread.
+        Including the calling thread.
     """
 
     def __init__(self, n_members):

@@ -2,8 +2,8 @@
 
 A tile is a few rows and a few vectors of columns of the result. Its sums are kept in registers
 while the inner index runs, so each step costs a few loads for many multiplications. Compilers do
-not find this shape in a loop over arrays; here the vector instructions are written down, for
-vectors of eight numbers that LLVM maps to whatever the processor has.
+not find this shape in a loop over arrays, so the vector instructions are written out, for vectors
+of eight numbers, which LLVM maps to the registers of the processor.
 
 There is no packing and no call into a BLAS: the matrices of a perceptron's batch are small.
 """
@@ -50,7 +50,7 @@ class _TileCode:
         return ir.Constant(self.index, value)
 
     def rows(self, n_rows):
-        """Numbers of the rows; those past the end are the last one, computed and stored again."""
+        """Indices of the rows; those past the end repeat the last row, which is stored again."""
         last = self.builder.sub(n_rows, self.constant(1))
         rows = [self.constant(r) for r in range(ROWS)]
         return [
@@ -58,7 +58,7 @@ class _TileCode:
         ]
 
     def starts(self, begin, rows, stride):
-        """Where rows start in an array whose rows are `stride` apart."""
+        """Positions of the rows in an array whose rows are `stride` apart."""
         return [self.builder.add(begin, self.builder.mul(row, stride)) for row in rows]
 
     def _pointer(self, base, at, shift):
@@ -79,7 +79,7 @@ class _TileCode:
         return self.builder.shuffle_vector(first, undefined, zeros)
 
     def add_products(self, sums, a, a_starts, a_step, b, b_start, b_step, n_inner):
-        """Add the products of rows of A and columns of B, which a loop runs through.
+        """Add the products of rows of A and columns of B, in a loop over the inner index.
 
         Parameters
         ----------
@@ -141,8 +141,8 @@ class _TileCode:
     def store(self, sums, c, c_starts, n_last):
         """Store the sums of all rows.
 
-        Of the last vector only the first `n_last` numbers belong to the row. What follows is not
-        touched: it may belong to another thread.
+        Only the first `n_last` numbers of the last vector belong to the row. The numbers after them
+        are not touched: they may belong to another thread.
         """
         is_full = self.builder.icmp_signed("==", n_last, self.constant(LANES))
         lanes = [self.constant(lane) for lane in range(LANES)]
@@ -159,7 +159,7 @@ class _TileCode:
                     self._store_some(strip[-1], pointers[-1], inside)
 
     def _store_some(self, values, pointer, which):
-        """Store those lanes of a vector that a mask names."""
+        """Store the lanes of a vector that a mask selects."""
         kinds = [values.type, pointer.type, _INT32, which.type]
         function = cgutils.get_or_insert_function(
             self.builder.module,
@@ -221,7 +221,7 @@ _tile_1, _tile_2, _tile_3 = (_make_tile(n) for n in (1, 2, 3))
 def multiply(c, s, s_row, a, turned, first, b):
     """C = S + A B, or C = S + A' B.
 
-    Seven numbers after the end of S and B must exist; they are read.
+    The seven numbers after the end of S and of B are read, so they must exist.
 
     Parameters
     ----------

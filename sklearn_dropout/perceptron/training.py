@@ -16,7 +16,7 @@ from .plan import PLACES, Plan
 from .team import Team, pace
 from .updates import SOLVERS
 
-_CALL = 30_000.0  # microseconds: how long Ctrl-C and other threads may have to wait
+_CALL = 30_000.0  # microseconds: longest wait for Ctrl-C and other threads
 _SHARED_WORK = 1e7  # multiplications of a step, above which threads share it
 _UPDATE = 10  # multiplications that take as long as the update of a weight
 _STREAMS = (*PLACES, "noise")
@@ -41,7 +41,7 @@ class PerceptronTraining:
         Dropout rates: "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
     group_of_column : int64 ndarray of shape (n_features,)
     bit_generators : dict of numpy.random.SFC64
-        For the keys of `rates` that drop anything, and "noise" if there is any.
+        For the keys of `rates` with a rate above zero, and "noise" for noise on the inputs.
     X : ndarray or CSR matrix of shape (n_samples, n_features)
     rows : int64 ndarray of shape (n_rows,)
         Rows of `X` to train on.
@@ -133,7 +133,7 @@ class PerceptronTraining:
         self._call_steps = max(1, int(_CALL / self._step_time()))
 
     def _set_parameters(self, weights, biases):
-        """Copy the initial values; the vectors of `tiles` need a few numbers after the end."""
+        """Copy the initial values, with a few numbers after the end for the vectors of `tiles`."""
         pieces = [np.asarray(piece, dtype=self.dtype).ravel() for piece in [*weights, *biases]]
         n = sum(piece.size for piece in pieces)
         space = np.zeros((4, n + 2 * at.LANES), dtype=self.dtype)
@@ -149,7 +149,7 @@ class PerceptronTraining:
         np.concatenate(pieces, out=self.parameters)
 
     def _set_sample(self, X, rows, groups, targets, codes, weight, sizes):
-        """Keep the rows to train on, as the arrays that the loop takes."""
+        """Set the training rows, as arrays for the loop."""
         self._X = Rows(X, self.dtype)
         self._density = self._X.density(rows, sizes[0])
         self._total_weight = (
@@ -165,7 +165,7 @@ class PerceptronTraining:
         self._owners = [owner for _, owner in pairs]
 
     def _set_parts(self, n_threads, dense_sizes):
-        """Share out the rows of a batch: into blocks that fit the cache, or among threads."""
+        """Split the rows of a batch into blocks that fit into the cache, or among threads."""
         counts = self._counts
         n_parts = counts[at.N_PARTS] = n_threads if self._work_of_step() > _SHARED_WORK else 1
         if n_parts > 1:  # then all rows of a batch are needed for each gradient
@@ -185,7 +185,7 @@ class PerceptronTraining:
         ]
 
     def _set_streams(self, rates, dropout_type, input_noise_std, n_groups):
-        """Where the random numbers of a step lie, and how many words each stream has."""
+        """Set the positions of the random numbers of a step, and the words of each stream."""
         counts, layers = self._counts, self._layers
         counts[at.N_GROUPS] = n_groups
         counts[at.KIND] = KINDS[dropout_type]
@@ -208,7 +208,7 @@ class PerceptronTraining:
         ----------
         learning_rates : float64 ndarray of shape (n_epochs,), or None
         factors : float64 ndarray of shape (n_epochs,), or None
-            What all dropout rates are multiplied by.
+            Factors of all dropout rates.
         """
         self._plan.learning_rates = learning_rates
         if factors is not None:
@@ -218,19 +218,19 @@ class PerceptronTraining:
         """Multiplications of a step, in the matrix products and in the update."""
         first, *others = self._layers[:, at.N_IN] * self._layers[:, at.N_OUT]
         products = sum(others) + self._density * first
-        # With sparse rows the update takes most of the time, otherwise little.
+        # With sparse rows the update takes most of the time, with dense rows little.
         update = _UPDATE * first if self._counts[at.SPARSE] else 0
         return 3 * int(self._counts[at.BATCH]) * products + update
 
     def _step_time(self):
-        """A guess at the microseconds of a step."""
+        """Estimate of the duration of a step, in microseconds."""
         batch, n_weights = int(self._counts[at.BATCH]), int(self._counts[at.N_WEIGHTS])
         n_units = int(self._layers[:, at.N_OUT].sum() + self._layers[0, at.N_IN])
         return 1.0 + self._work_of_step() / 20e3 + n_weights / 500 + batch * n_units / 200
 
     @contextmanager
     def _streams(self):
-        """States of the bit generators, which are written back at the end."""
+        """Context with the states of the bit generators, which are written back at its end."""
         states = np.zeros(4 * len(_STREAMS), dtype=np.uint64)
         used = {
             index: self._bit_generators[name]
@@ -248,17 +248,17 @@ class PerceptronTraining:
                 source.state = state
 
     def epochs(self, order):
-        """Train for some epochs.
+        """Train for several epochs.
 
         Parameters
         ----------
         order : int64 ndarray of shape (n_epochs, n_rows)
-            Places in `rows`, in the order of training.
+            Positions in `rows`, in the order of training.
 
         Returns
         -------
         losses : float64 ndarray of shape (n_epochs,)
-            Weighted means over the rows, with dropout on, each by the parameters of its step.
+            Weighted means over the rows, with dropout on and the parameters of each step.
         """
         n_epochs, n_rows = order.shape
         plan = self._plan.rows(self.learning_rate)
@@ -290,7 +290,7 @@ class PerceptronTraining:
     def _share(self, call, n_steps):
         """Train with several threads, each with its part of the rows and of the parameters.
 
-        Where sharing does not pay this thread does all parts, so that the result is the same.
+        If sharing does not pay, this thread computes all parts, with the same result.
         """
         parts = range(len(self._parts))
         with Team(len(parts)) as team:
@@ -327,9 +327,9 @@ class PerceptronTraining:
         n_outputs = self._layers[-1, at.N_OUT]
         out = np.empty((len(owner), n_outputs), dtype=self.dtype)
         layers, counts, work = self._layers.copy(), self._counts.copy(), self._work
-        counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows do not tell training
+        counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows have no argument `training`
         counts[at.SPARSE] = data.is_sparse
-        if self._X.is_sparse and not data.is_sparse:  # sparse rows need no space for inputs
+        if self._X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
             work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
         if len(owner):
             predict(
@@ -347,11 +347,11 @@ class PerceptronTraining:
         return [w.copy() for w in self.weights], [b.copy() for b in self.biases]
 
     def copy_parameters(self):
-        """What `set_parameters` takes."""
+        """Copy of the parameters, for `set_parameters`."""
         return self.parameters.copy()
 
     def set_parameters(self, parameters):
-        """Go back to the parameters of an earlier time."""
+        """Restore parameters from `get_parameters`."""
         self.parameters[:] = parameters
 
     def _memory(self):
@@ -361,7 +361,7 @@ class PerceptronTraining:
         return {"first_moment": self._first[:n], "second_moment": self._second[:n]}
 
     def snapshot(self):
-        """What `go_back` needs: the next call of `epochs` is then as it would have been."""
+        """State for `go_back`, after which `epochs` continues as if from here."""
         generators = [source.state for source in self._bit_generators.values()]
         return self.copy_parameters(), self.get_state(), generators, self.noise_sums
 
@@ -374,14 +374,14 @@ class PerceptronTraining:
             source.state = known
 
     def get_state(self):
-        """What `set_state` needs to continue: arrays that share no memory."""
+        """State for `set_state`: arrays that share no memory."""
         state = {name: array.copy() for name, array in self._memory().items()}
         if "velocity" in state:
             return state
         return {"count": np.array([self._counts[at.STEPS_DONE]], dtype=np.float32)} | state
 
     def set_state(self, state):
-        """Continue from what `get_state` returned; the state of another kind is left alone."""
+        """Continue from the result of `get_state`, unless it is that of another solver."""
         if state.keys() != self.get_state().keys():
             return
         if "count" in state:

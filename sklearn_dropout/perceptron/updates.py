@@ -9,7 +9,7 @@ from .views import vector
 
 ADAM, ADAMW, SGD = range(3)
 SOLVERS = {"adam": ADAM, "adamw": ADAMW, "sgd": SGD}
-_STRETCH = 2048  # numbers that are summed in the precision of the network
+_STRETCH = 2048  # numbers that are summed in single precision at a time
 
 
 @inner(types.float64)

@@ -1,8 +1,7 @@
 """Views of parts of a flat array, in compiled functions.
 
-They cost nothing: no count of references, no check of the limits. And rows and columns of a
-matrix run from zero, so the compiler need not provide for negative indices, with which it could
-not use vector instructions.
+They cost nothing: no reference counts, no checks of bounds. Indices are never negative, so the
+compiler can use vector instructions.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ from .compile import python_where_not_compiled
 
 def _view(context, builder, array_type, view_type, array, at, shape):
     """An array structure that borrows the memory of `array`."""
-    whole = context.make_array(array_type)(context, builder, array)
+    outer = context.make_array(array_type)(context, builder, array)
     view = context.make_array(view_type)(context, builder)
     size = context.get_constant(
         types.intp, context.get_abi_sizeof(context.get_data_type(array_type.dtype))
@@ -26,7 +25,7 @@ def _view(context, builder, array_type, view_type, array, at, shape):
         strides.insert(0, builder.mul(strides[0], extent))
     arrayobj.populate_array(
         view,
-        data=builder.gep(whole.data, [at]),
+        data=builder.gep(outer.data, [at]),
         shape=cgutils.pack_array(builder, shape),
         strides=cgutils.pack_array(builder, strides),
         itemsize=size,
@@ -41,7 +40,7 @@ def _vector_in_python(flat, at, n):
 
 def _matrix_in_python(flat, at, n, m):
     part = flat.reshape(-1)[at : at + n * m]
-    # Random numbers that nothing needs have not been drawn.
+    # Random numbers are only drawn for rates above zero.
     return part.reshape(n, m) if part.size == n * m else np.zeros((n, m), flat.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Columns of tables: an encoder of numbers, and which columns came from one variable.
+"""Columns of tables: an encoder of numbers, and groups of columns from one variable.
 
 Imports `checks` alone.
 """

@@ -1,4 +1,4 @@
-"""Numbers as positions on pieces of a line."""
+"""Piecewise linear encoding of numbers."""
 
 from numbers import Integral
 
@@ -12,26 +12,26 @@ from ..checks.validation import Interval, StrOptions, _check_feature_names_in
 
 
 class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
-    """Encodes each number by how far it has come through each of some bins.
+    """Encode each number by its position in each of several bins.
 
-    A network learns slowly what changes fast in one column. Here a column becomes one column for
-    each bin: 1 for bins below the number, 0 for bins above it, and in its own bin the share of the
-    way from one edge to the other [1]_ (eq. 1). A single layer can then learn any piecewise linear
+    Networks learn slowly how a target depends on small changes in one column. Here each bin becomes
+    a column: 1 for bins below the number, 0 for bins above it, and in its own bin the position
+    between the edges, from 0 to 1 [1]_ (eq. 1). A single layer can then learn any piecewise linear
     function of a column. Numbers outside of the training range continue the first or the last
     piece.
 
     Parameters
     ----------
     n_bins : int, default=16
-        Bins of each column at the most. Columns with fewer different values have fewer bins.
+        Maximum number of bins of each column. Columns with fewer distinct values have fewer bins.
 
     strategy : {'quantile', 'tree'}, default='quantile'
-        Where the edges lie: at quantiles, or where a decision tree of one column with `n_bins`
-        leaves splits it to predict `y`.
+        Edges of the bins: quantiles, or the thresholds of a decision tree with `n_bins` leaves that
+        predicts `y` from the column.
 
     handle_missing : {'error', 'bin'}, default='error'
-        What to do with NaN: refuse it, or give it a column of its own, in which it is 1 (and 0 in
-        the other columns of the variable).
+        What to do with NaN: raise an error, or encode it as 1 in an additional column (and 0 in the
+        other columns of the variable).
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are strings.
+        Names of the columns, if all are strings.
 
     See Also
     --------
@@ -83,8 +83,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Numbers.
         y : array-like of shape (n_samples,), default=None
-            Targets, for ``strategy='tree'``. Floating-point numbers are those of a regression, all
-            others are classes.
+            Targets, for ``strategy='tree'``. Floating-point numbers are targets of a
+            regression, all others are classes.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _quantiles(self, x, known):
-        """Different quantiles of a column; two edges at least."""
+        """Distinct quantiles of a column; at least two edges."""
         if not known.any():
             return np.array([0.0, 0.0])
         edges = np.quantile(x[known].astype(np.float64), np.linspace(0, 1, self.n_bins + 1))
@@ -160,13 +160,13 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         share = (np.where(missing, edges[0], x)[:, None] - edges[:-1]) / np.where(width, width, 1)
         share[:, 1:] = np.maximum(share[:, 1:], 0)
         share[:, :-1] = np.minimum(share[:, :-1], 1)
-        share[:, width == 0] = 0  # a column that does not vary
+        share[:, width == 0] = 0  # a constant column
         if self.handle_missing == "bin":
             share = np.column_stack([share, missing])
         return share.astype(x.dtype, copy=False)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the columns: that of the feature, and the number of the bin.
+        """Names of the encoded columns: name of the feature and number of the bin.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Which columns of a transformed table came from one variable."""
+"""Groups of the columns that transformers make of one variable."""
 
 import re
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-# What follows the name of a variable in the name of a column that has no other sign of it.
+# Suffix of the name of a column that follows the name of its variable.
 _ENDING = re.compile(r"_(bin\d+|missing)$")
 _INDICATOR = "missingindicator_"
 
 
 @dataclass(frozen=True)
 class ColumnSources:
-    """Function from the names of columns to those of the variables they came from.
+    """Function from the names of columns to those of their variables.
 
     Attributes
     ----------
     sources : tuple of str
-        Names of the variables; empty where they are not known before columns have names.
+        Names of the variables; empty if they are unknown before the columns have names.
     steps : tuple of str
-        Names of the transformers in a ``ColumnTransformer``, which stand before those of columns.
+        Names of the transformers in a ``ColumnTransformer``, the prefixes of column names.
     """
 
     sources: tuple = ()
@@ -52,17 +52,17 @@ class ColumnSources:
 
 
 def group_columns_by_source(transformer):
-    """Labels for `feature_groups`, so that `spatial_dropout_rate` drops whole variables.
+    """Labels for `feature_groups`, with which `spatial_dropout_rate` drops variables in full.
 
     The columns that an encoder makes of one variable, such as the one-hot columns of a category and
-    the bins of a number, get one label. They are found by their names, when a network is fitted, so
-    a category that a fold of a cross-validation lacks does no harm. The network has to see the
-    names: let the step before it give data frames, by ``set_output(transform="pandas")``.
+    the bins of a number, get the same label. Labels are derived from column names when a network is
+    fitted, so a fold of a cross-validation may lack a category. The network needs the names: make
+    the step before it return data frames, by ``set_output(transform="pandas")``.
 
     Parameters
     ----------
     transformer : ColumnTransformer, OneHotEncoder, PiecewiseLinearEncoder, or a Pipeline of such
-        Fitted or not. One that is not fitted is asked for the names that its columns are given by.
+        Fitted or not; an unfitted ``ColumnTransformer`` must choose its columns by name.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def group_columns_by_source(transformer):
     Raises
     ------
     ValueError
-        Where an unfitted ``ColumnTransformer`` chooses columns in other ways than by name.
+        If an unfitted ``ColumnTransformer`` does not choose its columns by name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What samples of predictions say about a prediction.
+"""Uncertainty from samples of predictions, intervals and sets, on NumPy arrays alone.
 
-NumPy in, NumPy out: imports nothing of this package.
+Imports nothing of this package.
 """

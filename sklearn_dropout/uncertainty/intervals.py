@@ -1,7 +1,7 @@
-"""Intervals and sets of labels with a guarantee, from answers to rows that were left out.
+"""Intervals and sets of labels of guaranteed coverage, from predictions of left-out rows.
 
-Each row has been left out by the networks of one fold. What they answered for it is compared with
-its target, and what they answer for a new row is widened by that.
+The networks of one fold have left each row out. Their errors on these rows determine how wide
+intervals for new rows must be.
 
 References
 ----------
@@ -12,7 +12,7 @@ jackknife+." Annals of Statistics 49, 486-507. Romano, Y., Sesia, M., Candès, E
 
 import numpy as np
 
-# Values that are computed at once.
+# Values computed at a time.
 _CHUNK_VALUES = 1 << 20
 
 
@@ -21,9 +21,9 @@ def cv_plus_interval(mean, scale, fold_of_row, residuals, coverage):
 
     The lower bound is the floor(alpha (n + 1))-th smallest of ``mean - residual * scale``, and the
     upper one the ceil((1 - alpha) (n + 1))-th smallest of ``mean + residual * scale``, over the n
-    training rows, whose mean is that of the networks which left the row out. They hold new targets
-    with a probability of at least 1 - 2 alpha (up to a term that vanishes with the size of the
-    folds), and of about 1 - alpha in practice, whatever the networks, if rows are exchangeable.
+    training rows, whose mean is that of the networks which left the row out. They contain new
+    targets with a probability of at least 1 - 2 alpha (up to a term that vanishes with the size of
+    the folds), and of about 1 - alpha in practice, whatever the networks, if rows are exchangeable.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def cv_plus_interval(mean, scale, fold_of_row, residuals, coverage):
         Of new rows, by the networks that left out each fold; scales are 1 or standard deviations.
     fold_of_row : int ndarray of shape (n_rows,)
     residuals : ndarray of shape (n_rows,)
-        Absolute errors of the training rows while they were left out, divided by their scale.
+        Absolute errors on left-out training rows, divided by their scale.
     coverage : float
         1 - alpha.
 
@@ -41,7 +41,7 @@ def cv_plus_interval(mean, scale, fold_of_row, residuals, coverage):
         Infinite if there are too few rows for the coverage.
     """
     n_rows, n_new = len(residuals), mean.shape[1]
-    # Of 0.95 * 20 rounding must not make 20.
+    # Rounding errors must not turn 0.95 * 20 into more than 19.
     upper_rank = int(np.ceil(round(coverage * (n_rows + 1), 9)))
     bounds = np.full((2, n_new), [[-np.inf], [np.inf]])
     if upper_rank > n_rows:
@@ -53,18 +53,18 @@ def cv_plus_interval(mean, scale, fold_of_row, residuals, coverage):
         middle, width = mean[fold_of_row, new], residuals[:, None] * scale[fold_of_row, new]
         bounds[0, new] = np.partition(middle - width, lower_rank - 1, axis=0)[lower_rank - 1]
         bounds[1, new] = np.partition(middle + width, upper_rank - 1, axis=0)[upper_rank - 1]
-    # Where networks of folds disagree by more than they err, an interval of low coverage is empty.
+    # If networks disagree by more than their errors, an interval of low coverage can be empty.
     empty = bounds[0] > bounds[1]
     bounds[:, empty] = bounds[:, empty].mean(axis=0)
     return bounds
 
 
 def adaptive_scores(probabilities):
-    """For each class the probability of all classes that are more probable, and half of its own.
+    """For each class the probability of all more probable classes, plus half of its own.
 
-    Scores of adaptive prediction sets (Romano et al. 2020, eq. 5) with 1/2 in the place of a random
-    number from 0 to 1, so that sets are the same in each call. Any score keeps the guarantee; with
-    this one the most probable class is the first of a set.
+    Scores of adaptive prediction sets (Romano et al. 2020, eq. 5) with 1/2 in place of a random
+    number from 0 to 1, so that sets are the same in each call. The guarantee holds for any score;
+    with this one the most probable class enters a set first.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def cv_plus_set(probabilities, fold_of_row, scores, coverage):
         Of new rows, by the networks that left out each fold.
     fold_of_row : int ndarray of shape (n_rows,)
     scores : ndarray of shape (n_rows,)
-        Of the classes of the training rows while they were left out.
+        Of the classes of the training rows, by the networks that left them out.
     coverage : float
 
     Returns

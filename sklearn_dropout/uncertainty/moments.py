@@ -1,8 +1,8 @@
-"""What samples of predictions say about a prediction: NumPy in, NumPy out.
+"""Moments, entropies and likelihoods of samples of predictions.
 
-Samples have shape (n_samples, n_rows, n_outputs): each is what one network, drawn from the
-approximate posterior, answers for all rows [1]_. The reductions take them in blocks, so that not
-all of them need to be in memory at once.
+Samples have shape (n_samples, n_rows, n_outputs): each consists of the predictions of one network,
+drawn from the approximate posterior, for all rows [1]_. The reductions take them in blocks, so they
+need not be in memory all at once.
 
 References
 ----------
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr, logsumexp
 
-# Samples whose likelihood is computed at once.
+# Samples whose likelihood is computed at a time.
 _CHUNK_VALUES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """A prediction, how uncertain it is, and how much of that more training data could remove.
+    """Predictions with their uncertainty, and the part of it that more training data can reduce.
 
     For regressors the uncertainties are standard deviations in the units of `y`, and
     ``total**2 = aleatoric**2 + epistemic**2`` (law of total variance). For classifiers they are
@@ -36,11 +36,11 @@ class Uncertainty:
     total : ndarray of shape (n_rows,), or (n_rows, n_outputs or n_labels)
         Standard deviation of a new target; entropy of the mean probabilities.
     aleatoric : ndarray of the same shape
-        What is left when the network is known: standard deviation of the noise; mean entropy of
-        the samples.
+        Uncertainty that remains if the network is known: standard deviation of the noise; mean
+        entropy of the samples.
     epistemic : ndarray of the same shape
-        What comes from not knowing the network: standard deviation of the samples; mutual
-        information of label and network.
+        Uncertainty about the network, which more data can reduce: standard deviation of the
+        samples; mutual information of label and network.
 
     References
     ----------
@@ -73,15 +73,15 @@ def entropy(probabilities):
 
 
 def label_entropies(probabilities):
-    """Entropy in nats of each of several labels, from the probability that it is there."""
+    """Entropy in nats of each of several labels, from their probabilities."""
     return entr(probabilities) + entr(1 - probabilities)
 
 
 class TargetMoments:
     """Mean and variance of samples of targets that come in blocks.
 
-    Sums are taken of the differences from the first sample of each row, so that they do not lose
-    the variance in the mean, and are zero where all samples are equal.
+    Sums are those of differences from the first sample of each row, so that variances are accurate
+    beside a large mean, and exactly zero if all samples are equal.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class TargetMoments:
         self._n_samples = np.zeros((n_rows, 1))
 
     def add(self, rows, samples):
-        """Take samples of shape (n, len(rows), n_outputs) of some rows (a slice)."""
+        """Add samples of shape (n, len(rows), n_outputs) of some rows (a slice)."""
         if not self._n_samples[rows].any():
             self._first[rows] = samples[0]
         difference = np.subtract(samples, self._first[rows], dtype=np.float64)
@@ -115,7 +115,7 @@ class TargetMoments:
         return np.maximum(self._squares / self._n_samples - shift**2, 0.0)
 
     def uncertainty(self, noise_variance, dtype=np.float64):
-        """Law of total variance [2]_: of a target, given the network and of the network.
+        """Apply the law of total variance [2]_.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class TargetMoments:
         return _answer(dtype, self.mean, *map(np.sqrt, (noise + variance, noise, variance)))
 
     def uncertainty_of_heads(self, dtype=np.float64):
-        """The same where the second half of the outputs are variances of the targets.
+        """The same, if the second half of the outputs are variances of the targets.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class ProbabilityMoments:
         self._n_samples = np.zeros(n_rows)
 
     def add(self, rows, samples):
-        """Take samples of shape (n, len(rows), n_classes) of some rows (a slice)."""
+        """Add samples of shape (n, len(rows), n_classes) of some rows (a slice)."""
         samples = samples.astype(np.float64)
         self._sum[rows] += samples.sum(axis=0)
         self._entropies[rows] += self._entropy(samples).sum(axis=0)
@@ -165,7 +165,7 @@ class ProbabilityMoments:
     def uncertainty(self, dtype=np.float64):
         """Predictive entropy, expected entropy and mutual information [2]_.
 
-        The mutual information cannot be negative; where rounding makes it so, it is 0.
+        The mutual information cannot be negative; values that are negative by rounding become 0.
         """
         mean = self._sum / self._n_samples[:, None]
         total = self._entropy(mean)
@@ -174,7 +174,7 @@ class ProbabilityMoments:
 
 
 def _answer(dtype, *parts):
-    """Parts of an `Uncertainty` in a dtype; one value for each row where there is one output."""
+    """Parts of an `Uncertainty` in a dtype, with one value for each row if there is one output."""
     parts = [part.astype(dtype) for part in parts]
     return Uncertainty(*(p[:, 0] if p.ndim == 2 and p.shape[1] == 1 else p for p in parts))
 
@@ -191,10 +191,10 @@ def predictive_log_likelihood(y, samples, noise_precision):
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
         Targets.
     samples : array-like of shape (n_samples, n_rows, n_outputs) or (n_samples, n_rows)
-        As `sample_predictions` of a regressor gives them, in the units of `y`.
+        From `sample_predictions` of a regressor, in the units of `y`.
     noise_precision : float or array-like of shape (n_outputs,), or like `samples`
         Inverse variance of the noise, in the inverse squared units of `y`; above 0. That of a
-        fitted regressor is ``1 / reg.noise_std_**2``. Where the noise differs between rows, as
+        fitted regressor is ``1 / reg.noise_std_**2``. If the noise differs between rows, as
         with ``loss='gaussian'`` and ``loss='poisson'``, pass ``1 / std**2`` of ``samples, std =
         reg.sample_predictions(X, return_std=True)``.
 
@@ -206,7 +206,7 @@ def predictive_log_likelihood(y, samples, noise_precision):
     Raises
     ------
     ValueError
-        Where shapes do not fit together, or a precision is not a number above 0.
+        If shapes do not match, or a precision is not a number above 0.
 
     References
     ----------

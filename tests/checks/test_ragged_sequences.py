@@ -41,7 +41,7 @@ def answers(est, X):
 def test_padding_is_no_step(cell, bidirectional, variational):
     """Padding of numbers counted as steps: answers changed with the longest sequence.
 
-    A padded sequence trains and answers as the sequence itself, in two layers, whatever the mask.
+    A padded sequence trains and predicts like the sequence itself, in two layers, with any mask.
     """
     X, y = series()
     rates = {"input_dropout_rate": 0.2, "recurrent_dropout_rate": 0.3}

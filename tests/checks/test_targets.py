@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from _families import ALL, CLASSIFIERS, answers, problem, small
+from _families import ALL, CLASSIFIERS, answers, problem, small, spread
 from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV
@@ -66,9 +66,7 @@ def with_gap(values, gap, as_list):
     return values if as_list else np.array(values, dtype=object)
 
 
-@pytest.mark.parametrize("as_list", [False, True])
-@pytest.mark.parametrize("gap", [None, np.nan, np.float32("nan")], ids=repr)
-@pytest.mark.parametrize("Est", ALL)
+@spread(Est=ALL, gap=[None, np.nan, np.float32("nan")], as_list=[False, True])
 def test_missing_targets(Est, gap, as_list):
     """A NaN among words was trained as a class "nan"; None was a TypeError of sorting."""
     values = words() if is_classifier(Est()) else np.arange(float(N)).tolist()
@@ -123,7 +121,7 @@ def test_ordinary_targets_pass():
     check_targets(torch.arange(3), "y", numeric=True)
 
 
-# What is no target
+# Values that are not targets
 
 
 def times():
@@ -191,7 +189,7 @@ def test_sparse_targets():
 @pytest.mark.parametrize("y", [[{"a"}, {"b"}] * 12, [[0], [0, 1]] * 12, [{"a": 1}] * 24])
 @pytest.mark.parametrize("Est", [DropoutMLPClassifier, DropoutMLPRegressor])
 def test_nested_targets(Est, y):
-    refused(Est, y, "in row 0, where one target is due.*MultiLabelBinarizer")
+    refused(Est, y, "in row 0: give one target for each row.*MultiLabelBinarizer")
 
 
 def test_continuous_targets_of_a_classifier():
@@ -294,7 +292,7 @@ BAD_WEIGHTS = [
     ({0: np.nan, 1: 1}, "the weight nan"),
     ({0: -1, 1: 1}, "the weight -1"),
     ({0: True}, "the weight True"),
-    ({"0": 1, "1": 5}, r"\['0', '1'\], which are no classes of y, and no weight for \[0, 1\]"),
+    ({"0": 1, "1": 5}, r"\['0', '1'\], which are not classes of y, and no weight for \[0, 1\]"),
     ({0: 0, 1: 0}, "zero for every row"),
     ({0: 1e-300, 1: 1e-300}, "a sum of .*Scale them"),
     ({0: 1e300, 1: 1}, "a sum of .*Scale them"),

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
@@ -86,9 +87,11 @@ def named(name, value):
 # Parameters
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1, 1.5, np.nan, np.inf, -np.inf, 50])
-@pytest.mark.parametrize("name", ["dropout_rate", "input_dropout_rate", "spatial_dropout_rate"])
-@both
+@spread(
+    rate=[-0.1, 1.0, 1, 1.5, np.nan, np.inf, -np.inf, 50],
+    name=["dropout_rate", "input_dropout_rate", "spatial_dropout_rate"],
+    Est=ESTIMATORS,
+)
 def test_rates_outside_their_range(Est, name, rate, no_training):
     message = refuses(
         Est, *problem(Est), params={name: rate}, match=named(name, rate), forbid=no_training
@@ -190,9 +193,9 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
-@both
-def test_other_parameters(Est, name, value, no_training):
+@spread(bad=BAD_VALUES, Est=ESTIMATORS)
+def test_other_parameters(Est, bad, no_training):
+    name, value = bad
     refuses(Est, *problem(Est), params={name: value}, match=named(name, value), forbid=no_training)
 
 
@@ -268,7 +271,7 @@ def test_solver_that_cannot_serve(Est, solver, no_training):
 
 
 GRADIENTS = r"solver=<class .*dense gradients of weights and biases"
-CALLBACKS = r"callbacks=\[.*is no skorch callback.*pairs \(name, callback\)"
+CALLBACKS = r"callbacks=\[.*is not a skorch callback.*pairs \(name, callback\)"
 RAGGED = r"{}=\[\[1\], \[2, 3\]\] is ragged"
 GROUPS = "feature_groups=.* has labels of several types"
 REFUSED = [
@@ -686,8 +689,8 @@ def test_interruption_keeps_what_was_learned(Est, validated, monkeypatch):
     assert est.t_ == 90
     monkeypatch.undo()
     if not validated:
-        whole = Est(**SMALL | {"max_iter": 3}).fit(X, y)
-        np.testing.assert_array_equal(est.predict(X), whole.predict(X))
+        uninterrupted = Est(**SMALL | {"max_iter": 3}).fit(X, y)
+        np.testing.assert_array_equal(est.predict(X), uninterrupted.predict(X))
     est.set_params(warm_start=True, max_iter=2, early_stopping=False).fit(X, y)
     assert len(est.loss_curve_) == 5
 

@@ -422,7 +422,7 @@ def test_rates_that_cannot_be_drawn():
         DropoutRateDisplay.from_search(searched({"alpha": [0.1]}))
     with pytest.raises(ValueError, match="Fit it first"):
         DropoutRateDisplay.from_search(DropoutSearchCV(classifier(), {"dropout_rate": [0]}))
-    with pytest.raises(TypeError, match="Name the parameter"):
+    with pytest.raises(TypeError, match="Pass the name of the parameter"):
         DropoutRateDisplay.from_estimator(Ridge(), *number_data())
     with pytest.raises(ValueError, match="std_display_style='bars'"):
         made()[1].plot(std_display_style="bars")

@@ -60,20 +60,20 @@ def test_laws(Est):
     est = small(Est, dropout_type="concrete", hidden_layer_sizes=(6, 5), learning_rate_init=0.02)
     if "conv_dropout_rate" in est.get_params():
         est.set_params(conv_dropout_rate=0.2)
-    whole, again, parts = clone(est).fit(X, y), clone(est).fit(X, y), clone(est)
+    uninterrupted, again, parts = clone(est).fit(X, y), clone(est).fit(X, y), clone(est)
     for _ in range(est.max_iter):
         classes = {"classes": np.unique(y)} if hasattr(Est, "predict_proba") else {}
         parts.partial_fit(X, y, **classes)
-    rates = whole.dropout_rates_["hidden"]
+    rates = uninterrupted.dropout_rates_["hidden"]
     assert rates.shape == (2,)
     assert (abs(rates - 0.3) > 1e-4).all()
-    for other in (again, parts, pickle.loads(pickle.dumps(whole))):
+    for other in (again, parts, pickle.loads(pickle.dumps(uninterrupted))):
         np.testing.assert_array_equal(other.dropout_rates_["hidden"], rates)
-        for a, b in zip(whole.coefs_, other.coefs_):
+        for a, b in zip(uninterrupted.coefs_, other.coefs_):
             np.testing.assert_array_equal(a, b)
-    shown = [layer.rate for layer, _ in concrete_layers(whole.module_)][-2:]
+    shown = [layer.rate for layer, _ in concrete_layers(uninterrupted.module_)][-2:]
     np.testing.assert_allclose(shown, rates, rtol=1e-6)
-    samples = whole.sample_predictions(X, 5, random_state=0)
+    samples = uninterrupted.sample_predictions(X, 5, random_state=0)
     assert samples.std(axis=0).max() > 0
     assert est.get_params()["dropout_rate"] == 0.3
 

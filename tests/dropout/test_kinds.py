@@ -82,15 +82,15 @@ def test_a_schedule_is_a_loop_over_rates(schedule, engine):
     rates = {"dropout_rate": 0.5, "input_dropout_rate": 0.3, "spatial_dropout_rate": 0.2}
     params = {"hidden_layer_sizes": (6, 5), "batch_size": 16, "max_iter": 8, "random_state": 0}
     est = DropoutMLPClassifier(**params, **rates, engine=engine, feature_groups=2)
-    whole = clone(est).set_params(dropout_schedule=schedule).fit(X, y)
+    uninterrupted = clone(est).set_params(dropout_schedule=schedule).fit(X, y)
     parts = clone(est).set_params(dropout_schedule=schedule)
     for factor in rate_factors(schedule, 8):
         est.set_params(**{name: float(factor * rate) for name, rate in rates.items()})
         est.partial_fit(X, y, classes=np.unique(y))
         parts.partial_fit(X, y, classes=np.unique(y))
-    assert_same(whole, est)
-    assert_same(whole, parts)
-    recorded = whole.history_[:, "dropout_rate"]
+    assert_same(uninterrupted, est)
+    assert_same(uninterrupted, parts)
+    recorded = uninterrupted.history_[:, "dropout_rate"]
     np.testing.assert_allclose(recorded, 0.5 * rate_factors(schedule, 8))
     assert recorded == parts.history_[:, "dropout_rate"]
 
@@ -102,12 +102,14 @@ def test_a_schedule_acts_on_all_rates_of_a_family(Est):
     names = [name for name in est.get_params() if name.endswith("dropout_rate")]
     names = [name for name in names if name != "embedding_dropout_rate"]
     est.set_params(**dict.fromkeys(names, 0.4))
-    whole = clone(est).set_params(dropout_schedule="linear").fit(X, y)
+    uninterrupted = clone(est).set_params(dropout_schedule="linear").fit(X, y)
     for factor in rate_factors("linear", 4):
         est.set_params(**dict.fromkeys(names, float(factor * 0.4)))
         est.partial_fit(X, y, **({"classes": np.unique(y)} if hasattr(est, "class_weight") else {}))
-    assert_same(whole, est)
-    assert whole.dropout_rates_["hidden"].tolist() == [0.4] * len(whole.dropout_rates_["hidden"])
+    assert_same(uninterrupted, est)
+    assert uninterrupted.dropout_rates_["hidden"].tolist() == [0.4] * len(
+        uninterrupted.dropout_rates_["hidden"]
+    )
 
 
 def test_rates_of_several_layers_are_recorded_together():

@@ -8,6 +8,7 @@ p-value of 1e-6 for a distribution.
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from scipy import stats
 
 from sklearn_dropout.dropout.kinds import DropoutSettings, draw_passes
@@ -168,9 +169,7 @@ def test_a_rate_that_rounds_to_one_keeps_something():
     assert 0 < found.count_nonzero() < 100
 
 
-@pytest.mark.parametrize("source", ["SFC64", "torch"])
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("seed", SEEDS)
+@spread(rate=RATES, source=["SFC64", "torch"], seed=SEEDS)
 def test_kept_fraction(source, rate, seed):
     """For each of two sites, one of which always drops a half."""
     masks = draw([rate, 0.5], [50, 30], 40, 250, seed, source)
@@ -178,8 +177,7 @@ def test_kept_fraction(source, rate, seed):
         assert_mean(mask.double().numpy(), 1 - dropped, dropped * (1 - dropped))
 
 
-@pytest.mark.parametrize("rate", [0.005, 0.1, 0.4, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize("seed", SEEDS)
+@spread(rate=[0.005, 0.1, 0.4, 0.5, 0.9, 0.999], seed=SEEDS)
 def test_scaled_masks_are_unbiased(rate, seed):
     (lanes,) = draw_lanes([50 * 40], 250, SOURCES["SFC64"](seed))
     kept = 1 - exact_rate(rate)
@@ -201,9 +199,7 @@ def test_units_rows_sites_and_steps_are_uncorrelated(source, seed, rates):
     assert_uncorrelated(samples[:-1], samples[1:])
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("rate", [0.1, 0.4, 0.9])
-@pytest.mark.parametrize("axis", ["units", "rows", "steps"])
+@spread(axis=["units", "rows", "steps"], rate=[0.1, 0.4, 0.9], seed=SEEDS)
 def test_number_kept_is_binomial(seed, rate, axis):
     """Of 16 neighbours along one axis: dependence of any order would change its distribution."""
     (mask,) = draw([rate], [48], 32, 64, seed)

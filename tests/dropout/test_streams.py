@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from _surroundings import flushes_denormals, surroundings
 from sklearn.base import clone, is_classifier
 from skorch.callbacks import Callback
@@ -215,8 +216,7 @@ def as_found():
     torch.set_flush_denormal(flushed)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@both
+@spread(action=ACTIONS, Est=ESTIMATORS)
 def test_surroundings_are_left_as_found(Est, action, as_found):
     torch.set_num_threads(2)
     before = surroundings()
@@ -224,8 +224,7 @@ def test_surroundings_are_left_as_found(Est, action, as_found):
     assert surroundings() == before
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@both
+@spread(action=ACTIONS, Est=ESTIMATORS)
 def test_unusual_surroundings_are_left_as_found(Est, action, as_found):
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)

@@ -334,8 +334,8 @@ def test_weights_of_labels_in_partial_fit():
     est = DropoutMLPClassifier(**SMALL, class_weight=factors)
     for _ in range(SMALL["max_iter"]):
         est.partial_fit(X, y)
-    whole = fitted(X, y, class_weight=factors)
-    np.testing.assert_array_equal(est.predict_proba(X), whole.predict_proba(X))
+    by_fit = fitted(X, y, class_weight=factors)
+    np.testing.assert_array_equal(est.predict_proba(X), by_fit.predict_proba(X))
 
 
 # Calls that continue

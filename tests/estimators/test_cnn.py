@@ -160,11 +160,11 @@ def test_pipeline_with_a_scaler_on_flattened_images(Est):
 def test_a_rows_answer_does_not_depend_on_its_neighbours(Est, shape, monkeypatch):
     X, y = data(Est, shape)
     est = Est(**SMALL).fit(X, y)
-    whole = answers(est, X)
+    together = answers(est, X)
     alone = np.concatenate([answers(est, x[None]) for x in X])
-    np.testing.assert_allclose(alone, whole, rtol=1e-12)
+    np.testing.assert_allclose(alone, together, rtol=1e-12)
     monkeypatch.setattr(cnn_family, "_CHUNK_VALUES", 7 * est._layout.widest)
-    np.testing.assert_allclose(answers(est, X), whole, rtol=1e-12)
+    np.testing.assert_allclose(answers(est, X), together, rtol=1e-12)
 
 
 # Networks
@@ -221,7 +221,7 @@ def test_module_has_its_dropout_layers_in_place(shape):
     params = ALL_DROPOUT | {"spatial_dropout_rate": [0.0, 0.1], "convs_per_block": 2}
     module = DropoutCNNClassifier(**SMALL, **params).fit(X, y).module_
     d = max(2, len(shape) - 1)  # signals are images of height one
-    # Pooling comes before activations that never fall, and before the dropout of whole maps.
+    # Pooling comes before activations that never decrease, and before the dropout of maps.
     block = [f"Conv{d}d", "ReLU", f"Conv{d}d", f"MaxPool{d}d", "ReLU"]
     assert [type(layer).__name__ for layer in module] == [
         *["Samples", "Dropout", *block, "Dropout"],
@@ -396,7 +396,7 @@ def test_bad_parameters(Est, params, error, message):
 def test_an_input_shape_that_does_not_multiply_to_the_number_of_features(Est):
     X, y = data(Est)
     est = Est(**SMALL, input_shape=(3, 6, 7))
-    with pytest.raises(ValueError, match=r"input_shape=\(3, 6, 7\) multiplies to 126, .* has 84"):
+    with pytest.raises(ValueError, match=r"input_shape=\(3, 6, 7\) has 126 values, .* has 84"):
         est.fit(X.reshape(len(X), -1), y)
 
 
@@ -436,7 +436,7 @@ def test_values_that_are_not_finite(Est, bad):
 @pytest.mark.parametrize("shape", [(), (7,), (4, 1, 2, 2, 2, 2)])
 @both
 def test_wrong_numbers_of_axes(Est, shape):
-    with pytest.raises(ValueError, match=r"Expected 2D array|three dimensions beside channels"):
+    with pytest.raises(ValueError, match=r"Expected 2D array|three dimensions besides channels"):
         Est(**SMALL).fit(np.zeros(shape), np.arange(4))
 
 
@@ -451,7 +451,7 @@ def test_warm_start_with_another_architecture(Est):
     X, y = data(Est)
     est = Est(**SMALL, warm_start=True).fit(X, y)
     est.set_params(conv_layer_sizes=(3, 5))
-    with pytest.raises(ValueError, match=r"\(5, 3, 3, 3\).* use fit with warm_start=False"):
+    with pytest.raises(ValueError, match=r"\(5, 3, 3, 3\).* call fit with warm_start=False"):
         est.fit(X, y)
 
 
@@ -483,9 +483,9 @@ def test_calls_of_partial_fit_are_the_epochs_of_a_fit(Est, variant):
 def test_warm_start_goes_on_from_the_last_weights(Est):
     X, y = data(Est)
     params = SMALL | {"solver": "sgd", "momentum": 0, "dropout_rate": 0, "shuffle": False}
-    whole = Est(**params | {"max_iter": 6}).fit(X, y)
+    uninterrupted = Est(**params | {"max_iter": 6}).fit(X, y)
     halves = Est(**params, warm_start=True).fit(X, y).fit(X.reshape(len(X), -1), y)
-    for one, other in zip(whole.coefs_, halves.coefs_):
+    for one, other in zip(uninterrupted.coefs_, halves.coefs_):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
@@ -514,7 +514,7 @@ def test_scorers_see_rows_of_a_table(Est):
 
 
 class Zeroing(Callback):
-    """Writes to the first filter and counts what it is told."""
+    """Writes to the first filter and counts its calls."""
 
     def __init__(self):
         self.events = []
@@ -670,18 +670,20 @@ def test_samples_of_a_row_do_not_depend_on_the_rows_around(Est, rates, monkeypat
     est = Est(**SMALL | rates).fit(X, y)
     rows = torch.from_numpy(X.reshape(len(X), -1))
     masks = est._draw_masks(4, Streams(1))
-    whole = est._sample_outputs(rows, masks)
+    uninterrupted = est._sample_outputs(rows, masks)
     alone = torch.cat([est._sample_outputs(row[None], masks) for row in rows], dim=1)
-    torch.testing.assert_close(alone, whole, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(alone, uninterrupted, rtol=1e-10, atol=1e-12)
     monkeypatch.setattr(cnn_family, "_CHUNK_VALUES", 5 * est._layout.widest)
-    torch.testing.assert_close(est._sample_outputs(rows, masks), whole, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        est._sample_outputs(rows, masks), uninterrupted, rtol=1e-10, atol=1e-12
+    )
     dense = est.sample_predictions(rows.numpy(), 4, 1)
     sparse_rows = est.sample_predictions(sparse.csr_array(rows.numpy()), 4, 1)
     np.testing.assert_allclose(sparse_rows, dense, rtol=1e-10, atol=1e-12)
-    assert (whole.std(0) > 0).any()
+    assert (uninterrupted.std(0) > 0).any()
     more = est._sample_outputs(rows, est._draw_masks(6, Streams(1)))
-    torch.testing.assert_close(more[:4], whole, rtol=1e-12, atol=1e-13)
-    assert not torch.equal(est._sample_outputs(rows, est._draw_masks(4, Streams(2))), whole)
+    torch.testing.assert_close(more[:4], uninterrupted, rtol=1e-12, atol=1e-13)
+    assert not torch.equal(est._sample_outputs(rows, est._draw_masks(4, Streams(2))), uninterrupted)
 
 
 @both

@@ -272,7 +272,7 @@ def test_other_families_and_targets():
     labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
     fitted = ensemble(DropoutEnsembleClassifier, cv=2).fit(X, labels)
     assert fitted.predict(X).shape == (48, 2)
-    with pytest.raises(ValueError, match="predict_set is for classes"):
+    with pytest.raises(ValueError, match="predict_set needs rows with one class"):
         fitted.predict_set(X)
 
 
@@ -331,7 +331,7 @@ def test_as_an_onnx_graph(Ensemble):
         ({"estimator": Ridge()}, TypeError, r"estimator=Ridge\(\) does not end with a network"),
         ({"n_estimators": 0}, ValueError, "'n_estimators' parameter of DropoutEnsembleRegressor"),
         ({"n_estimators": 3, "cv": 5}, ValueError, "n_estimators=3 is less than the 5 folds"),
-        ({"cv": ShuffleSplit(4)}, ValueError, "does not leave out each row once"),
+        ({"cv": ShuffleSplit(4)}, ValueError, "does not leave out each row exactly once"),
         ({"random_state": "x"}, ValueError, "'random_state' parameter"),
     ],
 )

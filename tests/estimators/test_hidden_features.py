@@ -67,5 +67,5 @@ def test_layers_that_are_not_there(layer):
     with pytest.raises(NotFittedError):
         small(DropoutMLPClassifier).hidden_features(X)
     est = small(DropoutMLPClassifier).fit(X, y)
-    with pytest.raises(ValueError, match=f"layer={layer!r} is none of the 1 hidden layers"):
+    with pytest.raises(ValueError, match=f"layer={layer!r} is not one of the 1 hidden layers"):
         est.hidden_features(X, layer)

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from scipy import sparse
 from scipy.special import erf, expit, softmax
 from sklearn.base import clone, is_classifier
@@ -101,8 +102,7 @@ def initial(est, X, y):
 # Parameters
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@all_targets
+@spread(activation=ACTIVATIONS, kind=TARGETS)
 def test_coefs_give_the_predictions(kind, activation):
     _, X, y = problem(kind)
     est = make(kind, activation=activation, **ALL_DROPOUT).fit(X, y)
@@ -167,11 +167,10 @@ def test_initial_weights_are_smaller_for_the_logistic_function(Est):
     np.testing.assert_allclose(narrow, wide / np.sqrt(3), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "solver",
-    ["adam", "adamw", "sgd", torch.optim.Adam, torch.optim.RMSprop, torch.optim.NAdam],
+@spread(
+    solver=["adam", "adamw", "sgd", torch.optim.Adam, torch.optim.RMSprop, torch.optim.NAdam],
+    kind=TARGETS,
 )
-@all_targets
 def test_every_solver_learns(kind, solver):
     _, X, y = problem(kind)
     est = make(kind, solver=solver, learning_rate_init=0.02, max_iter=30, dropout_rate=0).fit(X, y)
@@ -698,11 +697,11 @@ def test_net_saves_its_parameters(Est, tmp_path):
 def test_warm_start_goes_on_from_the_last_weights(Est):
     X, y = data(Est)
     params = SMALL | {"solver": "sgd", "momentum": 0, "dropout_rate": 0, "shuffle": False}
-    whole = Est(**params | {"max_iter": 8}).fit(X, y)
+    uninterrupted = Est(**params | {"max_iter": 8}).fit(X, y)
     halves = Est(**params, warm_start=True).fit(X, y).fit(X, y)
-    for one, other in zip(whole.coefs_, halves.coefs_):
+    for one, other in zip(uninterrupted.coefs_, halves.coefs_):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
-    assert halves.loss_curve_ == pytest.approx(whole.loss_curve_, rel=1e-6)
+    assert halves.loss_curve_ == pytest.approx(uninterrupted.loss_curve_, rel=1e-6)
     assert (halves.n_iter_, len(halves.history_)) == (4, 8)
 
 
@@ -742,16 +741,18 @@ def test_partial_fit_keeps_the_state_of_the_solver(Est, solver):
     """In order and without dropout, calls of one epoch are the epochs of one fit."""
     X, y = data(Est)
     params = SMALL | {"solver": solver, "shuffle": False, "dropout_rate": 0, "alpha": 0.01}
-    whole = Est(**params | {"max_iter": 5}).fit(X, y)
+    uninterrupted = Est(**params | {"max_iter": 5}).fit(X, y)
     est, restarted = Est(**params), Est(**params | {"warm_start": True, "max_iter": 1})
     for _ in range(5):
         est.partial_fit(X, y, **first_call(est, y))
         restarted.fit(X, y)
-    for one, other in zip(whole.coefs_ + whole.intercepts_, est.coefs_ + est.intercepts_):
+    for one, other in zip(
+        uninterrupted.coefs_ + uninterrupted.intercepts_, est.coefs_ + est.intercepts_
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-    assert est.loss_curve_ == pytest.approx(whole.loss_curve_, rel=1e-5)
-    assert est.t_ == whole.t_
-    assert max(np.abs(a - b).max() for a, b in zip(restarted.coefs_, whole.coefs_)) > 1e-4
+    assert est.loss_curve_ == pytest.approx(uninterrupted.loss_curve_, rel=1e-5)
+    assert est.t_ == uninterrupted.t_
+    assert max(np.abs(a - b).max() for a, b in zip(restarted.coefs_, uninterrupted.coefs_)) > 1e-4
 
 
 @pytest.mark.parametrize(
@@ -774,9 +775,9 @@ def test_calls_of_partial_fit_are_the_epochs_of_a_fit(Est, variant):
         est = Est(**params)
         for _ in range(SMALL["max_iter"]):
             est.partial_fit(X, y, **first_call(est, y))
-        whole = Est(**params).fit(X, y)
-        assert_same(est, whole, X)
-        assert est.t_ == whole.t_
+        uninterrupted = Est(**params).fit(X, y)
+        assert_same(est, uninterrupted, X)
+        assert est.t_ == uninterrupted.t_
 
 
 @both

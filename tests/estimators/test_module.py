@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from torch import nn
 
 from sklearn_dropout.dropout.kinds import DropoutSettings
@@ -39,8 +40,7 @@ def make(rates=NONE, activation="relu", out_activation="softmax", groups=(0, 1, 
     )
 
 
-@pytest.mark.parametrize("out_activation", OUT_ACTIVATIONS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@spread(activation=ACTIVATIONS, out_activation=OUT_ACTIVATIONS)
 def test_layers_compute_what_the_network_computes(activation, out_activation):
     weights, biases = parameters(dtype=torch.float64)
     module = make(activation=activation, out_activation=out_activation, dtype=torch.float64)

@@ -317,12 +317,12 @@ def test_samples_of_a_row_do_not_depend_on_the_rows_around_it(kind):
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_blocks_and_threads_change_nothing(kind, monkeypatch):
     est, X = fitted(kind, n=300)
-    whole = est.sample_predictions(X, 20, random_state=0)
+    one_call = est.sample_predictions(X, 20, random_state=0)
     parts = est.predict_uncertainty(X, 20, random_state=0)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        np.testing.assert_array_equal(est.sample_predictions(X, 20, random_state=0), whole)
+        np.testing.assert_array_equal(est.sample_predictions(X, 20, random_state=0), one_call)
         for name, part in vars(est.predict_uncertainty(X, 20, random_state=0)).items():
             np.testing.assert_array_equal(part, getattr(parts, name))
         assert torch.get_num_threads() == 3
@@ -332,7 +332,7 @@ def test_blocks_and_threads_change_nothing(kind, monkeypatch):
         monkeypatch.setattr("sklearn_dropout.estimators.monte_carlo._CHUNK_VALUES", values)
         monkeypatch.setattr("sklearn_dropout.nn.mlp_sampling._BLOCK_VALUES", 7 * values)
         again = est.sample_predictions(X[:40], 20, random_state=0)
-        np.testing.assert_allclose(again, whole[:, :40], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(again, one_call[:, :40], rtol=1e-10, atol=1e-13)
         mean = est.predict_uncertainty(X[:40], 20, random_state=0).mean
         np.testing.assert_allclose(mean, parts.mean[:40], rtol=1e-10)
 

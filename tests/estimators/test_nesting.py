@@ -85,13 +85,13 @@ def wrapped():
 
 @pytest.mark.parametrize("name", wrapped())
 def test_find_network(name):
-    whole, net, prefix = wrapped()[name]
-    found, found_prefix = find_network(whole)
+    wrapper, net, prefix = wrapped()[name]
+    found, found_prefix = find_network(wrapper)
     assert type(found) is type(net)
     assert found_prefix == prefix
     if prefix:
-        assert whole.get_params()[prefix[:-2]] is found
-        whole.set_params(**{f"{prefix}alpha": 0.7})
+        assert wrapper.get_params()[prefix[:-2]] is found
+        wrapper.set_params(**{f"{prefix}alpha": 0.7})
         assert found.alpha == 0.7
 
 
@@ -375,21 +375,21 @@ def test_subclass_that_predicts_in_its_own_way():
 @pytest.mark.parametrize("name", [name for name in wrapped() if name != "alone"])
 def test_scorers_see_the_parameters_of_the_candidate(name):
     X, y = number_data()
-    whole, _, prefix = wrapped()[name]
+    wrapper, _, prefix = wrapped()[name]
     alphas = [0.25, 0.5, 1.0]
 
     def scoring(estimator, X, y):
         return estimator.get_params()[f"{prefix}alpha"]
 
     for Search in BOTH:
-        seen = means(Search, whole, {f"{prefix}alpha": alphas}, X, y, scoring=scoring)
+        seen = means(Search, wrapper, {f"{prefix}alpha": alphas}, X, y, scoring=scoring)
         assert seen.tolist() == alphas
 
 
 @pytest.mark.parametrize("name", wrapped())
 def test_scorers_see_fitted_attributes(name):
     X, y = number_data()
-    whole, _, prefix = wrapped()[name]
+    wrapper, _, prefix = wrapped()[name]
     frame = pd.DataFrame(X, columns=list("abcd"))
     grid = {f"{prefix}alpha": [0.25, 0.5]}
 
@@ -401,5 +401,5 @@ def test_scorers_see_fitted_attributes(name):
         return float(hasattr(network, "coefs_"))
 
     options = {"scoring": scoring, "error_score": "raise"}
-    ours, theirs = (means(Search, whole, grid, frame, y, **options) for Search in BOTH)
+    ours, theirs = (means(Search, wrapper, grid, frame, y, **options) for Search in BOTH)
     np.testing.assert_array_equal(ours, theirs)

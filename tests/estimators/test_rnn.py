@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -170,7 +171,7 @@ BAD_TOKENS = [
     ([[1, 2], [-1, 3]], "token -1, which is outside"),
     ([[1, 2], [2.5, 3]], "token 2.5, which is no whole number"),
     ([[1, np.nan], [3, 1]], "NaN"),
-    ([[[1], [2]], [[3], [4]]], r"shape \(2, 2, 1\), but n_tokens=12 asks for \(n_samples, n_steps"),
+    ([[[1], [2]], [[3], [4]]], r"shape \(2, 2, 1\), but n_tokens=12 requires \(n_samples, n_steps"),
 ]
 
 
@@ -203,7 +204,7 @@ def test_bad_sparse_tokens(Est):
         ((8, 0, 3), {}, r"shape \(8, 0, 3\): sequences need at least one step"),
         ((8, 4, 0), {}, "one channel"),
         ((8, 2, 3, 4), {}, r"shape \(8, 2, 3, 4\)"),
-        ((8, 12), {"input_shape": (5, 3)}, r"12 columns, but input_shape=\(5, 3\) asks for 15"),
+        ((8, 12), {"input_shape": (5, 3)}, r"12 columns, but input_shape=\(5, 3\) requires 15"),
         ((8, 4, 3), {"input_shape": (5, 3)}, r"shape \(8, 4, 3\), which is not input_shape"),
         ((8, 15), {"input_shape": 5}, "input_shape"),
         ((8, 15), {"input_shape": (5, 0)}, "two whole numbers > 0"),
@@ -258,10 +259,8 @@ def test_bad_parameters(Est, params, message):
 # The network
 
 
-@both
 @cells
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("kind", ["numbers", "tokens"])
+@spread(Est=ESTIMATORS, bidirectional=[False, True], kind=["numbers", "tokens"])
 def test_module_computes_what_predict_computes(Est, cell, bidirectional, kind):
     X, y = numbers(Est) if kind == "numbers" else tokens(Est)
     params = SMALL | {"hidden_layer_sizes": (6, 4), "cell": cell, "bidirectional": bidirectional}
@@ -291,9 +290,7 @@ def test_module_computes_what_predict_computes(Est, cell, bidirectional, kind):
     assert len(list(est.net_.module_.state_dict())) == len(copy.state_dict())
 
 
-@both
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("bidirectional", [False, True])
+@spread(activation=ACTIVATIONS, bidirectional=[False, True], Est=ESTIMATORS)
 def test_module_of_every_activation(Est, activation, bidirectional):
     X, y = tokens(Est)
     params = SMALL | {"cell": "rnn", "n_tokens": N_TOKENS, "activation": activation}
@@ -412,12 +409,12 @@ def test_weights_count_rows(Est):
 def test_partial_fit_goes_on_as_fit_does(Est, variational):
     X, y = tokens(Est)
     est = Est(**SMALL, **ALL_RATES, n_tokens=N_TOKENS, variational=variational)
-    whole = clone(est).fit(X, y)
+    uninterrupted = clone(est).fit(X, y)
     first = {"classes": np.unique(y)} if is_classifier(est) else {}
     est.partial_fit(X, y, **first)
     for _ in range(SMALL["max_iter"] - 1):
         est = pickle.loads(pickle.dumps(est)).partial_fit(X, y)
-    np.testing.assert_array_equal(answers(est, X), answers(whole, X))
+    np.testing.assert_array_equal(answers(est, X), answers(uninterrupted, X))
     longer = np.hstack([X, X[:, ::-1]])
     est.partial_fit(longer, y)
     assert est.n_features_in_ == X.shape[1]
@@ -452,9 +449,9 @@ def test_warm_start(Est):
     est.fit(X, y)
     assert len(est.loss_curve_) == 2 * SMALL["max_iter"]
     assert est.loss_curve_[: SMALL["max_iter"]] == before
-    with pytest.raises(ValueError, match="use fit with warm_start=False"):
+    with pytest.raises(ValueError, match="call fit with warm_start=False"):
         est.set_params(hidden_layer_sizes=(7,)).fit(X, y)
-    with pytest.raises(ValueError, match=r"cell='gru'.* use fit with warm_start=False"):
+    with pytest.raises(ValueError, match=r"cell='gru'.* call fit with warm_start=False"):
         est.set_params(hidden_layer_sizes=(6,), cell="gru").fit(X, y)
 
 

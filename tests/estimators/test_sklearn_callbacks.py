@@ -82,7 +82,7 @@ def test_a_callback_may_stop_a_fit(Est):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_a_stop_leaves_the_network_of_that_epoch(solver):
-    """Callbacks that need no network are told of many epochs at once, and may stop at any."""
+    """Callbacks that need no network are called for many epochs at once, and may stop at any."""
     X, y = problem(DropoutMLPClassifier)
 
     class Stop(Bar):
@@ -163,7 +163,7 @@ class Tree:
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("around", [False, True], ids=["network", "pipeline"])
 def test_the_tree_of_a_search_is_that_of_scikit_learn(around, n_jobs):
-    """A bar on a search made it ten times slower, since every candidate was fitted anew."""
+    """A bar on a search made it ten times slower, since every candidate was fitted on its own."""
     X, y = problem(DropoutMLPClassifier)
     model, name = small(DropoutMLPClassifier), "dropout_rate"
     if around:

@@ -186,5 +186,5 @@ def test_bad_quantiles_are_refused(quantile):
 def test_a_fitted_network_has_one_kind_of_loss():
     X, y = problem(DropoutMLPRegressor)
     reg = network(warm_start=True, max_iter=1).fit(X, y)
-    with pytest.raises(ValueError, match="loss='gaussian' scales targets otherwise"):
+    with pytest.raises(ValueError, match="loss='gaussian' scales targets differently"):
         reg.set_params(loss="gaussian").fit(X, y)

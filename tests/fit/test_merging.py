@@ -135,7 +135,7 @@ def test_rows_of_one_hash_are_told_apart(form, monkeypatch):
 
 
 def test_little_memory_beside_the_data():
-    """A user's wide matrix was copied whole, as Python bytes, before a large batch."""
+    """A user's wide matrix was copied in full, as Python bytes, before a large batch."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4000, 500)).astype(np.float32)
     X[2000:] = X[:2000]
@@ -184,7 +184,7 @@ def assert_rows_were_split(train, valid, X, n_valid):
 
 @pytest.mark.parametrize("Est", ALL)
 def test_the_rows_given_are_split(Est, monkeypatch):
-    """A user's discrete data lost whole cells to the validation set, a tenth of the distinct."""
+    """All copies of a tenth of the distinct rows went to the validation set."""
     X, y = cells(Est)
     est = small(Est, early_stopping=True, validation_fraction=0.1, batch_size=200)
     ((train, valid),) = spied(monkeypatch, lambda: est.fit(X, y))

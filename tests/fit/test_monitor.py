@@ -24,7 +24,7 @@ from torch.nn import functional
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
 
 ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
-# Fits with callbacks are by PyTorch, so equal bits are to be had from PyTorch alone.
+# Fits with callbacks are by PyTorch, so equal bits can be expected from PyTorch alone.
 SMALL = {
     "hidden_layer_sizes": (8, 5),
     "max_iter": 4,
@@ -251,7 +251,7 @@ def test_gradients_are_those_of_autograd(Est):
 
 @both
 def test_looking_at_the_net_afterwards_leaves_callbacks_alone(Est):
-    """`net_` is made anew each time it is asked for."""
+    """Each access to `net_` makes a new net."""
     X, y = problem(Est)
     notebook = Notebook()
     est = Est(**SMALL, callbacks=[notebook]).fit(X, y)

@@ -48,7 +48,7 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 @both
 def test_weight_k_is_k_copies(Est, variant):
-    """Bit for bit, dropout and all, in any order: a batch holds the whole training set."""
+    """Bit for bit, dropout and all, in any order: a batch holds the full training set."""
     for seed in SEEDS:
         X, y = problem(Est, seed)
         rng = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ def test_validation_rows_of_weight_zero_are_left_out(Est):
 
 @both
 def test_negative_zeros_are_zeros(Est):
-    """Rows that are equal as numbers are merged, whatever their bits."""
+    """Rows that are equal as numbers are merged, even if their bits differ."""
     X, y = problem(Est)
     X[:20, 0] = 0.0
     X, y = np.vstack([X, X[:20]]), np.concatenate([y, y[:20]])

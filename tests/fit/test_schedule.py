@@ -54,13 +54,13 @@ def test_engines_agree(name, solver):
 @pytest.mark.parametrize("name", PLANNED)
 def test_partial_fit_counts_its_calls(Est, name):
     X, y = problem(Est)
-    whole = small(Est, learning_rate=name, max_iter=5).fit(X, y)
+    uninterrupted = small(Est, learning_rate=name, max_iter=5).fit(X, y)
     parts = small(Est, learning_rate=name, max_iter=5)
     for _ in range(5):
         parts.partial_fit(
             X, y, **({"classes": np.unique(y)} if hasattr(Est, "predict_proba") else {})
         )
-    for a, b in zip(whole.coefs_, parts.coefs_):
+    for a, b in zip(uninterrupted.coefs_, parts.coefs_):
         np.testing.assert_array_equal(a, b)
 
 

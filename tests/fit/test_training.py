@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -148,8 +149,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("batch_size", [10, 37])
-@pytest.mark.parametrize("solver", OPTIMIZERS)
+@spread(solver=OPTIMIZERS, batch_size=[10, 37])
 @all_targets
 def test_training_equals_a_plain_loop(kind, solver, batch_size):
     Est, X, y = problem(kind)
@@ -276,9 +276,7 @@ def comparable(Est, **params):
 
 
 @no_convergence
-@pytest.mark.parametrize("alpha", [0.0, 0.5])
-@pytest.mark.parametrize("batch_size", [10, 37])
-@pytest.mark.parametrize("solver", SOLVERS)
+@spread(solver=SOLVERS, batch_size=[10, 37], alpha=[0.0, 0.5])
 @all_targets
 def test_training_equals_scikit_learn(kind, solver, batch_size, alpha):
     Est, X, y = problem(kind)
@@ -379,11 +377,11 @@ def test_default_batch_size_is_200(Est):
 @both
 def test_a_batch_larger_than_the_data_is_the_data(Est):
     X, y = data(Est)
-    whole, larger = (
+    unsplit, larger = (
         Est(**NO_DROPOUT | {"dropout_rate": 0.3, "batch_size": size, "max_iter": 3}).fit(X, y)
         for size in (len(X), 10_000)
     )
-    np.testing.assert_array_equal(whole.coefs_[0], larger.coefs_[0])
+    np.testing.assert_array_equal(unsplit.coefs_[0], larger.coefs_[0])
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 37])
@@ -640,9 +638,9 @@ SCORINGS = [
 ]
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize(("kind", "scoring"), SCORINGS)
-def test_scoring_by_name(kind, scoring, early_stopping):
+@spread(named=SCORINGS, early_stopping=[False, True])
+def test_scoring_by_name(named, early_stopping):
+    kind, scoring = named
     Est, X, y = problem(kind, n=50)
     _, X_val, y_val = problem(kind, seed=1, n=30)
     params = NO_DROPOUT | {"dropout_rate": 0.2, "batch_size": 10, "max_iter": 4}

@@ -414,10 +414,10 @@ def test_packages_are_asked_for_only_where_needed(package, method, monkeypatch):
         ({}, ValueError, "is empty"),
         ([], ValueError, "is empty"),
         (LogisticRegression(), TypeError, "must be a dict"),
-        ({"a": LogisticRegression}, TypeError, "as 'a', which is no estimator"),
-        ([3], TypeError, "which is no estimator"),
+        ({"a": LogisticRegression}, TypeError, "as 'a', which is not an estimator"),
+        ([3], TypeError, "which is not an estimator"),
         ({1: LogisticRegression()}, TypeError, "Names must be strings"),
-        ({"a": LogisticRegression(), "b": Ridge()}, ValueError, "not all of one kind"),
+        ({"a": LogisticRegression(), "b": Ridge()}, ValueError, "of both kinds"),
     ],
 )
 def test_bad_estimators(estimators, error, message):
@@ -428,7 +428,7 @@ def test_bad_estimators(estimators, error, message):
 def test_bad_arguments():
     X, y = class_data()
     trees = {"tree": DecisionTreeClassifier()}
-    with pytest.raises(ValueError, match=r"baseline='x' is no name.*\['tree'\]"):
+    with pytest.raises(ValueError, match=r"baseline='x' is not the name.*\['tree'\]"):
         compare_overfitting(trees, X, y, baseline="x")
     with pytest.raises(ValueError, match="must be one score"):
         compare_overfitting(trees, X, y, scoring=["accuracy", "roc_auc"])

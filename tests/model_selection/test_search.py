@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import skorch
 import torch
+from _families import spread
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
@@ -437,9 +438,9 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("error_score", [np.nan, -7])
-@pytest.mark.parametrize("grid", FAILING.values(), ids=FAILING)
-def test_candidate_that_fails(grid, error_score):
+@spread(failing=FAILING, error_score=[np.nan, -7])
+def test_candidate_that_fails(failing, error_score):
+    grid = FAILING[failing]
     X, y = class_data()
     options = {"cv": 3, "scoring": "neg_log_loss", "return_train_score": True}
     ours, theirs = (

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -147,8 +148,10 @@ def test_few_folds_are_open_at_a_time():
     assert n_open[-1] == 0
 
 
-@pytest.mark.parametrize("name", ["batch_size", "hidden_layer_sizes", "max_iter", "solver"])
-@pytest.mark.parametrize("value", [0, -3, None, "many", 2.5, (), ("a", "b"), float("nan")])
+@spread(
+    value=[0, -3, None, "many", 2.5, (), ("a", "b"), float("nan")],
+    name=["batch_size", "hidden_layer_sizes", "max_iter", "solver"],
+)
 def test_bad_values_wait_for_their_fit(name, value):
     for piece in pieces_of(classifier(), {name: [value], "alpha": [0.0, 1.0]}):
         for _, candidate in piece.fits:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from _families import ALL, problem, small
+from _families import ALL, problem, small, spread
 from scipy import sparse
 from sklearn import config_context
 from sklearn.compose import TransformedTargetRegressor
@@ -56,8 +56,7 @@ def estimator(kind, **params):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@spread(dtype=[np.float32, np.float64], activation=["relu", "gelu"])
 def test_score_is_that_of_the_estimator(kind, dtype, activation):
     X, y = data(kind)
     X_new, y_new = data(kind, n=900, seed=1)

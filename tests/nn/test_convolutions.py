@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from _families import spread
 from torch import nn
 
 from sklearn_dropout.dropout.kinds import DropoutSettings
@@ -163,9 +164,7 @@ def check(layout, rates, activation="relu", hidden=(5,), n_rows=N_ROWS):
 # The gradient
 
 
-@pytest.mark.parametrize("rates", [NO_RATES, ALL_RATES], ids=["no dropout", "all dropout"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@all_ranks
+@spread(activation=ACTIVATIONS, rank=SHAPES, rates=[NO_RATES, ALL_RATES])
 def test_outputs_and_gradients_equal_those_of_plain_functions(rank, activation, rates):
     check(make_layout(rank), rates, activation)
 
@@ -186,9 +185,7 @@ def test_gradient_for_every_kernel(rank, kernel, padding):
     check(make_layout(rank, (3,), 1, kernel, pool, padding), ALL_RATES)
 
 
-@pytest.mark.parametrize("n_convs", [1, 2, 3])
-@pytest.mark.parametrize("filters", [(3,), (1,), (4, 2)])
-@pytest.mark.parametrize("activation", ["relu", "elu", "silu"])
+@spread(activation=["relu", "elu", "silu"], filters=[(3,), (1,), (4, 2)], n_convs=[1, 2, 3])
 def test_gradient_at_every_depth(activation, filters, n_convs):
     check(make_layout(2, filters, n_convs), ALL_RATES, activation)
 
@@ -225,9 +222,7 @@ def test_float32_is_close_to_float64(rank, activation):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("n_convs", [1, 2])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@all_ranks
+@spread(activation=ACTIVATIONS, rank=SHAPES, n_convs=[1, 2])
 @torch.no_grad()
 def test_evaluation_drops_nothing(rank, activation, n_convs):
     layout = make_layout(rank, n_convs=n_convs)

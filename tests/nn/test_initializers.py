@@ -9,6 +9,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from _families import spread
 from scipy import stats
 
 from sklearn_dropout.nn.initializers import (
@@ -56,17 +57,13 @@ def test_every_initializer_has_a_distribution():
     assert set(INITIALIZERS) == set(BOUNDS) | set(STANDARD_DEVIATIONS)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("activation", ["relu", "logistic"])
-@pytest.mark.parametrize("weight_init", BOUNDS)
+@spread(weight_init=BOUNDS, activation=["relu", "logistic"], seed=SEEDS)
 def test_uniform_weights(weight_init, activation, seed):
     (weight,), _ = draw(weight_init, activation, seed)
     assert_uniform(weight, BOUNDS[weight_init] * smaller_for_logistic(weight_init, activation))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("activation", ["tanh", "logistic"])
-@pytest.mark.parametrize("weight_init", STANDARD_DEVIATIONS)
+@spread(weight_init=STANDARD_DEVIATIONS, activation=["tanh", "logistic"], seed=SEEDS)
 def test_normal_weights(weight_init, activation, seed):
     (weight,), _ = draw(weight_init, activation, seed)
     std = STANDARD_DEVIATIONS[weight_init] * smaller_for_logistic(weight_init, activation)
@@ -92,8 +89,7 @@ def test_uniform_and_normal_weights_have_the_same_variance(kind, seed):
         assert uniform.std() == pytest.approx(normal.std(), rel=5 / sqrt(N_IN * N_OUT))
 
 
-@pytest.mark.parametrize("weight_init", INITIALIZERS)
-@pytest.mark.parametrize("layer_sizes", [(3, 1), (4, 7, 2), (5, 6, 3, 2)])
+@spread(weight_init=INITIALIZERS, layer_sizes=[(3, 1), (4, 7, 2), (5, 6, 3, 2)])
 def test_shapes(weight_init, layer_sizes):
     weights, biases = draw(weight_init, layer_sizes=layer_sizes)
     assert [w.shape for w in weights] == list(pairwise(layer_sizes))

@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from scipy import stats
 from torch import nn
 
@@ -82,8 +83,7 @@ def test_a_rate_that_rounds_to_one_keeps_something(make):
 
 
 @all_layers
-@pytest.mark.parametrize("rate", [0.005, 0.1, 0.4, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize("seed", SEEDS)
+@spread(rate=[0.005, 0.1, 0.4, 0.5, 0.9, 0.999], seed=SEEDS)
 def test_kept_fraction_and_mean(make, rate, seed):
     """Of columns 0, 1 and 3, which no group joins."""
     out = make(rate, seeded(seed))(torch.ones(200_000, 5, dtype=torch.float64))
@@ -227,8 +227,7 @@ def test_maps_and_rows_are_independent(Layer, positions, rate):
 
 
 @every_rank
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+@spread(rate=[0.1, 0.5, 0.9], dtype=[torch.float32, torch.float64])
 def test_maps_are_scaled_exactly(Layer, positions, dtype, rate):
     x = torch.randn(300, 6, *positions, dtype=dtype, generator=seeded(1))
     out = Layer(rate, seeded())(x)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from _families import spread
 from scipy import special
 from sklearn.metrics import (
     log_loss,
@@ -78,8 +79,7 @@ def test_every_loss_and_activation_has_a_reference():
     assert set(ACTIVATION_FUNCTIONS) == set(ACTIVATIONS)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("loss", LOSSES)
+@spread(loss=LOSSES, seed=SEEDS)
 def test_derivative_equals_autograd(loss, seed):
     z, y = outputs_and_targets(loss, seed)
     z.requires_grad_()
@@ -87,8 +87,7 @@ def test_derivative_equals_autograd(loss, seed):
     torch.testing.assert_close(derivative(loss, z.detach(), y), expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"poisson"}))
+@spread(loss=sorted(set(LOSSES) - {"poisson"}), seed=SEEDS)
 def test_rows_equal_pytorch(loss, seed):
     z, y = outputs_and_targets(loss, seed)
     rows = LOSSES[loss].rows(z, y)
@@ -192,8 +191,7 @@ def test_every_loss_has_an_output_function():
 # Activations
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@spread(name=ACTIVATIONS, seed=SEEDS)
 def test_activation_equals_pytorch(name, seed):
     z = torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (20, 4)))
     expected = ACTIVATION_FUNCTIONS[name](z)
@@ -212,8 +210,7 @@ def test_activation_in_place_equals_activation(name):
     assert torch.equal(z, out)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@spread(name=ACTIVATIONS, seed=SEEDS)
 def test_backward_equals_autograd(name, seed):
     rng = np.random.default_rng(seed)
     z, d = (torch.from_numpy(rng.normal(0, 3, (20, 4))) for _ in range(2))

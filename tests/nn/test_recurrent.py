@@ -12,6 +12,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from _families import spread
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -40,7 +41,8 @@ LENGTHS = [6, 3, 1, 5]
 cells = pytest.mark.parametrize("cell", CELLS)
 depths = pytest.mark.parametrize("depth", [1, 2])
 directions = pytest.mark.parametrize("bidirectional", [False, True])
-kinds = pytest.mark.parametrize("kind", ["numbers", "tokens", "padded"])
+KINDS = ["numbers", "tokens", "padded"]
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(params=["loop", "kernel"])
@@ -147,10 +149,7 @@ def plain_outputs(shape, weights, biases, x, lengths):
     return last.transpose(0, 1).flatten(1) @ out_weight + out_bias
 
 
-@cells
-@depths
-@directions
-@kinds
+@spread(cell=CELLS, depth=[1, 2], bidirectional=[False, True], kind=KINDS)
 def test_outputs_and_gradient_equal_those_of_pytorch(cell, depth, bidirectional, kind, way):
     """Two steps on batches of other lengths: the second finds what the first left in buffers."""
     shape = architecture(cell, depth, bidirectional, kind)
@@ -302,11 +301,7 @@ def in_numpy(shape, module, x, lengths, masks):
     return np.array(outputs)
 
 
-@cells
-@depths
-@directions
-@kinds
-@pytest.mark.parametrize("per_step", [False, True])
+@spread(cell=CELLS, depth=[1, 2], bidirectional=[False, True], kind=KINDS, per_step=[False, True])
 def test_dropped_outputs_equal_numpy(cell, depth, bidirectional, kind, per_step):
     shape = architecture(cell, depth, bidirectional, kind)
     rates = make_rates(shape, 0.4)
@@ -327,7 +322,7 @@ def test_dropped_outputs_equal_numpy(cell, depth, bidirectional, kind, per_step)
 )
 @cells
 def test_each_site_alone(cell, site):
-    """Where others drop nothing there is no mask at all; a layer may drop alone."""
+    """Without dropout elsewhere there are no masks; a single layer may drop."""
     shape = architecture(cell, 2, True, "padded")
     rates = make_rates(shape)
     if site == "one layer":
@@ -538,7 +533,7 @@ def test_first_occurrences_by_hand():
 
 @pytest.mark.parametrize("per_step", [False, True])
 def test_passes_grow_with_the_sequences(per_step):
-    """And each is one thinned network, whatever the number of passes and the batch."""
+    """Each is one thinned network, for any number of passes and any batch."""
     shape = architecture("lstm", 2, True, "padded")
     rates = make_rates(shape, 0.4)
 
@@ -569,8 +564,7 @@ def test_passes_grow_with_the_sequences(per_step):
 # Parameters
 
 
-@cells
-@pytest.mark.parametrize("weight_init", INITIALIZERS)
+@spread(weight_init=INITIALIZERS, cell=CELLS)
 def test_initial_weights(cell, weight_init):
     shape = Architecture(cell, (24, 16), 8, 3, bidirectional=True, n_tokens=500)
     rng = np.random.default_rng(0)

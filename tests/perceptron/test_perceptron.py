@@ -189,19 +189,19 @@ def test_single_precision(activation):
 def test_cuts_change_nothing():
     """Neither how epochs are grouped nor how many steps a compiled call takes matters."""
     options = problem(n_rows=20)
-    whole, order, losses = train(options, 6)
+    uninterrupted, order, losses = train(options, 6)
     parts = PerceptronTraining(**options, bit_generators=bit_generators(), dtype=np.float64)
     parts._call_steps = 2
     one_by_one = [parts.epochs(order[:1]), parts.epochs(order[1:4]), parts.epochs(order[4:])]
     np.testing.assert_array_equal(np.concatenate(one_by_one), losses)
-    np.testing.assert_array_equal(parts.parameters, whole.parameters)
-    np.testing.assert_array_equal(parts.noise_sums, whole.noise_sums)
+    np.testing.assert_array_equal(parts.parameters, uninterrupted.parameters)
+    np.testing.assert_array_equal(parts.noise_sums, uninterrupted.noise_sums)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_state_continues(solver):
     options = problem(solver=solver)
-    whole, order, _ = train(options, 4)
+    uninterrupted, order, _ = train(options, 4)
     sources = bit_generators()
     first = PerceptronTraining(**options, bit_generators=sources, dtype=np.float64)
     first.epochs(order[:2])
@@ -214,7 +214,7 @@ def test_state_continues(solver):
     second.set_state({"another": np.zeros(3)})
     second.set_state(state)
     second.epochs(order[2:])
-    np.testing.assert_array_equal(second.parameters, whole.parameters)
+    np.testing.assert_array_equal(second.parameters, uninterrupted.parameters)
     assert not np.array_equal(state.popitem()[1], second.get_state().popitem()[1])
 
 

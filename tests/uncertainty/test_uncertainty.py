@@ -1,4 +1,4 @@
-"""What samples say: moments, entropies and likelihood, against NumPy and SciPy on whole arrays."""
+"""What samples say: moments, entropies and likelihood, against NumPy and SciPy on full arrays."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_mutual_information_is_the_mean_divergence_from_the_mean():
 
 
 def test_mutual_information_is_never_negative():
-    """Equal samples have none, whatever rounding makes of it."""
+    """Equal samples have none, in spite of rounding."""
     for seed in range(20):
         p = np.repeat(probabilities(seed, n_samples=1), 7, axis=0)
         parts = in_blocks(ProbabilityMoments(7, 4), p, 3, 2).uncertainty()
@@ -166,9 +166,9 @@ def test_likelihood_takes_the_units_of_the_targets():
 def test_likelihood_of_many_samples_in_parts(monkeypatch):
     rng = np.random.default_rng(0)
     y, samples = rng.normal(size=(11, 2)), rng.normal(size=(9, 11, 2))
-    whole = predictive_log_likelihood(y, samples, 2.0)
+    one_call = predictive_log_likelihood(y, samples, 2.0)
     monkeypatch.setattr("sklearn_dropout.uncertainty.moments._CHUNK_VALUES", 50)
-    assert predictive_log_likelihood(y, samples, 2.0) == pytest.approx(whole)
+    assert predictive_log_likelihood(y, samples, 2.0) == pytest.approx(one_call)
 
 
 def test_likelihood_accepts_flat_and_column_targets_of_one_output():

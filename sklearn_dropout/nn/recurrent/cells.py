@@ -1,17 +1,16 @@
 """Recurrent cells: one step forward, and the gradient through all steps, written out.
 
-All gates of a step come from one product: what enters a cell, a column of ones for the biases,
-and the hidden state before it stand side by side in a row ``[x_t, 1, m * h_{t-1}]`` that meets
-one matrix. So a step costs one product, and the gradient of inputs' weights, biases and recurrent
-weights is one product over all steps.
+All gates of a step come from one matrix product with the row ``[x_t, 1, m * h_{t-1}]``: the input,
+a one for the biases, and the previous hidden state. So a step costs one product, and the gradient
+of the input weights, biases and recurrent weights is one product over all steps.
 
-The gradient of a step is linear in what comes from the step after it. The factors of that linear
-map need the forward pass only; they are computed for many steps at once, and what is left for the
-loop is a handful of products of small arrays.
+The gradient of a step is linear in the gradient of the step after it. The factors of this linear
+map depend on the forward pass alone; they are computed for many steps at once, which leaves a few
+products of small arrays for the loop.
 
 Arrays have the shape (n_steps, n_directions, n_rows, n_units); `m` is the mask of recurrent
 dropout, Gal & Ghahramani 2016, eq. 7: one for all gates, on the hidden state as it enters the
-gates. The state itself is carried over as it is.
+gates. The state itself is carried over without dropout.
 
 References
 ----------
@@ -28,17 +27,17 @@ from ..activations import ACTIVATIONS
 
 
 def _one_minus_square(x, out):
-    """1 - x ** 2, the derivative of tanh by its value."""
+    """Derivative of tanh in terms of its value: 1 - x ** 2."""
     return torch.mul(x, x, out=out).neg_().add_(1)
 
 
 def _logistic_slope(x, out):
-    """Derivative of the logistic function by its value: x - x ** 2."""
+    """Derivative of the logistic function in terms of its value: x - x ** 2."""
     return torch.addcmul(x, x, x, value=-1, out=out)
 
 
 def _lstm_blocks(n_units):
-    """Places of o here and in PyTorch, and of i, f, g: PyTorch has o last."""
+    """Positions of o here and in PyTorch, and of i, f, g: PyTorch has o last."""
     n = n_units
     return (slice(n), slice(3 * n, None)), (slice(n, None), slice(3 * n))
 
@@ -46,8 +45,8 @@ def _lstm_blocks(n_units):
 class LSTM:
     """``c = f * c + i * g``, ``h = o * tanh(c)``; the sums are in the order o, i, f, g.
 
-    PyTorch has i, f, g, o. With o first, the logistic gates are neighbours, and so are those that
-    the cell's state acts on.
+    PyTorch has i, f, g, o. With o first, the logistic gates are adjacent, and so are the gates
+    that determine the cell state.
     """
 
     n_gates = n_blocks = n_bias_blocks = 4
@@ -76,7 +75,7 @@ class LSTM:
 
     @staticmethod
     def prepare(tape):
-        """Make the tape's memory of this cell, and its views."""
+        """Allocate the memory of this cell on the tape, and its views."""
         n = tape.n_units
         tape.cells, tape.tanh_cells = tape.states(), tape.per_step()
         tape.forget = tape.per_step() if tape.keep else None
@@ -106,7 +105,7 @@ class LSTM:
 
     @staticmethod
     def _factors(tape, start, stop):
-        """Turn activations into what derivatives of h (o) and of c (i, f, g) are multiplied by."""
+        """Turn activations into factors of the derivatives of h (o) and of c (i, f, g)."""
         n = tape.n_units
         sums, tanh_cell = tape.sums[start:stop], tape.tanh_cells[start:stop]
         o, i, f, g = sums.split(n, -1)
@@ -122,7 +121,7 @@ class LSTM:
 
     @classmethod
     def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
-        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        """Run backwards; writes the derivatives of the sums of all steps to ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         d_cell = torch.zeros_like(d)
         d_cell_of_block = d_cell.unsqueeze(-2)
@@ -135,7 +134,7 @@ class LSTM:
                 d_cell.addcmul_(d, of_cell)
                 torch.mul(d, o, out=o)
                 torch.mul(d_cell_of_block, others, out=others)
-                if t == 0:  # nothing came before
+                if t == 0:  # no step before
                     return
                 d_cell.mul_(forget)
                 torch.bmm(tape.sum_rows[t], weight_hh, out=d)
@@ -146,9 +145,8 @@ class LSTM:
 class GRU:
     """``n = tanh(a + r * b)``, ``h = n + z * (h - n)``; the sums are r, z, a and b.
 
-    `a` is what the new gate has from the inputs and `b` what it has from the hidden state; each
-    has a bias of its own. The biases are those of PyTorch, of the input side and then of the
-    hidden side.
+    `a` is the sum of the new gate over the inputs and `b` that over the hidden state, each with its
+    own bias. The biases are those of PyTorch: of the inputs, then of the hidden state.
     """
 
     n_gates, n_blocks, n_bias_blocks = 3, 4, 6
@@ -185,7 +183,7 @@ class GRU:
 
     @staticmethod
     def prepare(tape):
-        """Make the tape's memory of this cell, and its views."""
+        """Allocate the memory of this cell on the tape, and its views."""
         n = tape.n_units
         tape.update = tape.per_step() if tape.keep else None
         sums = tape.sums
@@ -211,7 +209,7 @@ class GRU:
 
     @staticmethod
     def _factors(tape, start, stop):
-        """Turn activations into what the derivative of h is multiplied by."""
+        """Turn activations into factors of the derivative of h."""
         r, z, new, from_hidden = tape.sums[start:stop].split(tape.n_units, -1)
         before = tape.hidden[start:stop]
         tape.update[start:stop].copy_(z)
@@ -225,7 +223,7 @@ class GRU:
 
     @classmethod
     def backward(cls, tape, weight_hh, masks, d_hidden, n_steps):
-        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        """Run backwards; writes the derivatives of the sums of all steps to ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         d_of_block, through_gates = d.unsqueeze(-2), torch.empty_like(d)
         for start, stop in tape.chunks(n_steps):
@@ -235,7 +233,7 @@ class GRU:
                     d.add_(d_hidden[t])
                 blocks, update = tape.backward_views[t]
                 torch.mul(d_of_block, blocks, out=blocks)
-                if t == 0:  # nothing came before
+                if t == 0:  # no step before
                     return
                 torch.bmm(tape.sum_rows[t], weight_hh, out=through_gates)
                 d.mul_(update)
@@ -276,7 +274,7 @@ class SimpleRNN:
 
     @staticmethod
     def prepare(tape):
-        """Nothing beyond sums and hidden states."""
+        """Do nothing: sums and hidden states are enough."""
 
     def forward(self, tape, weight, masks, n_steps):
         """Run all steps, from `tape.inputs` to `tape.hidden`."""
@@ -288,7 +286,7 @@ class SimpleRNN:
                 tape.enter(t + 1, masks)
 
     def backward(self, tape, weight_hh, masks, d_hidden, n_steps):
-        """Run back; derivatives of the sums of all steps are left in ``tape.sums``."""
+        """Run backwards; writes the derivatives of the sums of all steps to ``tape.sums``."""
         d = torch.zeros_like(tape.hidden_rows[0])
         from_output = self.activation.from_output
         for t in range(n_steps - 1, -1, -1):
@@ -297,7 +295,7 @@ class SimpleRNN:
             sums = tape.sum_rows[t]
             self.activation.backward(d, tape.hidden_rows[t + 1] if from_output else sums)
             sums.copy_(d)
-            if t == 0:  # nothing came before
+            if t == 0:  # no step before
                 return
             torch.bmm(sums, weight_hh, out=d)
             if masks is not None:

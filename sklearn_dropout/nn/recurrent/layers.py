@@ -1,7 +1,7 @@
-"""Recurrent layers that can drop recurrent connections and that read sequences of any lengths.
+"""Recurrent layers with dropout of recurrent connections, for sequences of different lengths.
 
-They are those of PyTorch, with its parameters, and differ in what they are asked and what they
-answer: see `RecurrentLayer`. What is computed for padding comes after all that matters.
+They have the parameters of PyTorch's layers, and other arguments and results: see
+`RecurrentLayer`. Padding is at the end of sequences, where its states do not affect others.
 """
 
 import torch
@@ -11,23 +11,23 @@ from ..layers import VariationalDropout
 from .recurrence import Loop, join_biases, run_loop
 from .sequences import final_states, reverse
 
-# As PyTorch names those of a direction.
+# PyTorch's names of the parameters of a direction.
 _PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 def is_traced():
-    """Whether operations are being recorded, so that no number may decide what is done."""
+    """Whether operations are being recorded, so that control flow must not depend on values."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 class RecurrentLayer:
-    """What the recurrent layers of all cells share.
+    """Base of the recurrent layers of all cells.
 
     Attributes
     ----------
     recurrent_dropout : Dropout, VariationalDropout or None
-        What the hidden states are multiplied by as they enter the gates of the next step (Gal &
-        Ghahramani 2016, eq. 7), of both directions at once.
+        Dropout of the hidden states as they enter the gates of the next step (Gal & Ghahramani
+        2016, eq. 7), of both directions at once.
     """
 
     def _begin(self, cell, activation, dropout):
@@ -36,7 +36,7 @@ class RecurrentLayer:
 
     @property
     def suffixes(self):
-        """Ends of the names of each direction's parameters."""
+        """Suffixes of the names of each direction's parameters."""
         return ("", "_reverse")[: 1 + self.bidirectional]
 
     def parameters_of(self, suffix):
@@ -55,9 +55,9 @@ class RecurrentLayer:
         ----------
         x : tensor of shape (n_samples, n_steps, n_in)
         lengths : int64 tensor of shape (n_samples,), default=None
-            Steps of each sequence, padding left out; None where there is no padding.
+            Steps of each sequence, without padding; None if there is no padding.
         all_steps : bool, default=True
-            Whether states of all steps are wanted, rather than the last of each direction.
+            Whether to return the states of all steps, rather than the last of each direction.
 
         Returns
         -------
@@ -69,7 +69,7 @@ class RecurrentLayer:
         return self._by_kernel(x, lengths, all_steps)
 
     def _loops(self, x):
-        """Whether to go step by step here, rather than by a kernel of PyTorch's.
+        """Whether to compute step by step, rather than by a kernel of PyTorch.
 
         On a CPU PyTorch has a fused kernel for the LSTM alone; its GRU takes three times as long as
         the loop.
@@ -111,7 +111,7 @@ class RecurrentLayer:
         return [factor[0]] * n_steps if once else list(factor)
 
     def _by_kernel(self, x, lengths, all_steps):
-        """Backwards, each sequence is turned around within its length.
+        """Both directions; the second one reverses each sequence within its length.
 
         Unlike packed sequences this can be exported.
         """
@@ -132,7 +132,7 @@ class RecurrentLayer:
         return torch.cat(outputs, -1).transpose(0, 1)
 
     def _one_way(self, suffix, x):
-        """Hidden states of one direction, over the steps as they are."""
+        """Hidden states of one direction, over the steps in the given order."""
         state = x.new_zeros(1, x.shape[0], self.hidden_size)
         state = (state, state) if isinstance(self, nn.LSTM) else state
         kernel = getattr(torch._VF, self.mode.lower())
@@ -161,7 +161,7 @@ class GRU(RecurrentLayer, nn.GRU):
 
 
 class RNN(RecurrentLayer, nn.RNN):
-    """``nn.RNN`` of one layer, for the activations it has: see `RecurrentLayer`."""
+    """``nn.RNN`` of one layer, for its own activations: see `RecurrentLayer`."""
 
     def __init__(self, n_in, n_units, activation="tanh", bidirectional=False, dropout=None):
         super().__init__(

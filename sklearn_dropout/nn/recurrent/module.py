@@ -5,13 +5,13 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from ..layers import Dropout, EmbeddingDropout, VariationalDropout, _Dropout
+from ..layers import Dropout, DropoutLayer, EmbeddingDropout, VariationalDropout
 from ..module import _ACTIVATION_LAYERS, _OUTPUT_LAYERS, add_noise, dropout_layer, linear, tied
 from .layers import GRU, LSTM, RNN, RecurrentLayer, SimpleRNN, is_traced
 
 
 class RecurrentLayers(nn.Module):
-    """From sequences to the last state of the last layer, padding left out.
+    """From sequences to the last state of the last layer, without padding.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class RecurrentLayers(nn.Module):
     variational : bool
         Whether a sequence has one mask for all steps.
     sources : dict of MaskSource, default=None
-        Where the masks of each place come from in a training run.
+        Sources of the masks of each place in a training run.
     """
 
     def __init__(self, architecture, dropout, variational, sources=None):
@@ -61,13 +61,13 @@ class RecurrentLayers(nn.Module):
         self.layers = nn.Sequential(layers)
 
     def forward(self, x, last=None):
-        """Last states, (n_samples, n_directions * n_units), of what `predict` takes.
+        """Last states, (n_samples, n_directions * n_units), for inputs of `predict`.
 
         Parameters
         ----------
         x : tensor
         last : int, default=None
-            Layer whose states are wanted, from 0; ``None`` is the last.
+            Layer whose states to return, from 0; ``None`` is the last.
         """
         end = f"recurrent_{self.n_layers if last is None else last + 1}"
         x, lengths = self._steps(x)
@@ -83,12 +83,12 @@ class RecurrentLayers(nn.Module):
     def _steps(self, x):
         """Numbers of each step, (n_samples, n_steps, n_channels), and lengths, if any differ."""
         if self.n_tokens is None:
-            if x.dim() == 2:  # in a form that exported graphs keep for any number of rows
+            if x.dim() == 2:  # written so that exported graphs work for any number of rows
                 x = x.reshape(-1, x.shape[1] // self.n_channels, self.n_channels)
             padding = padded_steps(x, self.mask_value)
             if padding is None:
                 return x, None
-            # NaN would last in products with zeros.
+            # The product of NaN and zero is NaN.
             return left_aligned(x.masked_fill(padding.unsqueeze(-1), 0.0), padding)
         tokens, lengths = x.long(), None
         if self.mask_zero:
@@ -107,22 +107,22 @@ def padded_steps(x, mask_value):
     ----------
     x : tensor of shape (n_samples, n_steps, n_channels)
     mask_value : float or None
-        What all channels of a padded step are. With None that is NaN, with which an estimator pads
-        lists of sequences, but not in a traced network.
+        Value of all channels of a padded step. None stands for NaN, with which estimators pad lists
+        of sequences, except in traced networks.
 
     Returns
     -------
-    padding : bool tensor of shape (n_samples, n_steps), or None where there can be none
+    padding : bool tensor of shape (n_samples, n_steps), or None if there cannot be any
     """
     if mask_value is None and (is_traced() or not bool(x[..., 0].isnan().any())):
         return None
     if mask_value is None or mask_value != mask_value:
         return x.isnan().all(2)
-    return (x.float() == mask_value).all(2)  # in the precision of training, whatever that of x
+    return (x.float() == mask_value).all(2)  # in the precision of training
 
 
 def left_aligned(steps, padding):
-    """Sequences with their padding behind, and how many steps each has.
+    """Sequences with their padding at the end, and the number of steps of each.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def left_aligned(steps, padding):
 
     Returns
     -------
-    steps : the same, or as many steps as the longest sequence has, but one at least
-    lengths : int64 tensor of shape (n_samples,), or None where all have as many
+    steps : the same, cut to the length of the longest sequence, but at least one step
+    lengths : int64 tensor of shape (n_samples,), or None if all are equal
     """
     lengths = (~padding).sum(1)
     traced = is_traced()
@@ -149,7 +149,7 @@ def left_aligned(steps, padding):
 
 
 def _layer(architecture, index, dropout):
-    """A recurrent layer whose parameters are yet to be set."""
+    """A recurrent layer with uninitialised parameters."""
     n_in, n_units = architecture.widths[index], architecture.hidden[index]
     activation, bidirectional = architecture.activation, architecture.bidirectional
     if architecture.cell == "rnn" and activation not in ("tanh", "relu"):
@@ -160,14 +160,14 @@ def _layer(architecture, index, dropout):
 
 
 def _set_parameters(layer, directions):
-    """Let a layer of PyTorch use the memory of our parameters."""
+    """Let a layer of PyTorch use the memory of the given parameters."""
     for suffix, (weight_ih, weight_hh, bias) in zip(layer.suffixes, directions, strict=True):
         two = isinstance(layer, nn.GRU)
         bias_ih, bias_hh = bias.chunk(2) if two else (bias, torch.zeros_like(bias))
         setattr(layer, f"weight_ih_l0{suffix}", nn.Parameter(weight_ih))
         setattr(layer, f"weight_hh_l0{suffix}", nn.Parameter(weight_hh))
         setattr(layer, f"bias_ih_l0{suffix}", nn.Parameter(bias_ih))
-        # PyTorch has a second bias everywhere; only that of a GRU is more than a double.
+        # PyTorch has a second bias in all cells; only that of a GRU is not redundant.
         setattr(layer, f"bias_hh_l0{suffix}", nn.Parameter(bias_hh, requires_grad=two))
 
 
@@ -185,7 +185,7 @@ def recurrent_network(
     dropout : DropoutSettings
     variational : bool
     sources : dict of MaskSource, default=None
-        Where the masks of each place come from in a training run.
+        Sources of the masks of each place in a training run.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def parameters_of(module):
 
 
 def bounded(module):
-    """What max-norm bounds: kernels row by row, but neither embedding nor output layer.
+    """Parameters that max-norm bounds: kernels row by row, neither embedding nor output layer.
 
     Returns
     -------
@@ -237,9 +237,9 @@ def bounded(module):
 
 
 def drop_by_pass(module):
-    """Let a network in evaluation mode drop, with one mask for each pass and word type."""
+    """Switch the dropout of a network on, with one mask for each pass and word type."""
     for layer in module.modules():
-        if isinstance(layer, _Dropout):
+        if isinstance(layer, DropoutLayer):
             layer.train()
     if module.recurrent.n_tokens is not None:
         module.recurrent.embedding_dropout.by_type = True

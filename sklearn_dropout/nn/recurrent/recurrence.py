@@ -1,7 +1,7 @@
-"""A recurrent layer computed step by step, with the cells' own gradient.
+"""A recurrent layer computed step by step, with the gradient of `cells`.
 
-Unlike PyTorch's kernels it can drop recurrent connections. It sees the sequence of each direction
-in that direction's own order.
+Unlike PyTorch's kernels it can drop recurrent connections. It takes the sequences of each direction
+in the order in which that direction reads them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .tape import Tape
 
 
 class Run(NamedTuple):
-    """What a forward pass leaves for its gradient."""
+    """The results of a forward pass that its gradient needs."""
 
     tape: Tape
     weight: torch.Tensor
@@ -50,14 +50,14 @@ class Loop:
         x : tensor of shape (n_steps, n_directions, n_rows, n_in)
         parameters : list of tuples (weight_ih, weight_hh, bias), one for each direction
         masks : sequence of tensors of shape (n_directions, n_rows, n_units), default=None
-            What the hidden state that enters each step is multiplied by.
+            Factors of the hidden state that enters each step.
         keep : bool, default=False
-            Whether `backward` is to follow.
+            Whether `backward` will be called.
 
         Returns
         -------
         hidden : tensor of shape (n_steps, n_directions, n_rows, n_units)
-            Where `keep` is true, overwritten by the first call after that of `backward`.
+            With `keep`, the first call after `backward` overwrites it.
         run : Run
             For `backward`.
         """
@@ -72,7 +72,7 @@ class Loop:
         return tape.hidden[1 : n_steps + 1], Run(tape, weight, masks, n_steps)
 
     def _tape(self, n_steps, sizes, like, masks, keep):
-        """Memory of an earlier pass whose gradient is done, or new one."""
+        """Memory of an earlier pass whose gradient has been computed, or new memory."""
         key = (*sizes, masks is not None, like.dtype, like.device)
         tape = self._tapes.pop(key, None) if keep else None
         if tape is None or tape.n_steps < n_steps:
@@ -89,11 +89,11 @@ class Loop:
         ----------
         run : Run
         d_hidden : sequence of tensors of shape (n_directions, n_rows, n_units), or None for each
-            Derivatives of the loss by the hidden states, `None` where there are none.
+            Derivatives of the loss with respect to the hidden states; None stands for zeros.
         gradients : like `parameters` of `forward`
             Written to.
         d_x : tensor like the inputs, default=None
-            Receives the derivative by them.
+            Receives the derivative with respect to them.
         """
         tape, weight, masks, n_steps = run
         n_in = tape.n_in
@@ -109,16 +109,16 @@ class Loop:
 
 
 def run_loop(loop, x, masks, lengths, all_steps, parameters):
-    """Hidden states of all steps or of the last ones, for autograd.
+    """Hidden states of all steps or of the last ones, under autograd.
 
     Parameters
     ----------
     loop : Loop
     x, masks : as in `Loop.forward`
     lengths : int64 tensor of shape (n_rows,), or None
-        Where there is padding.
+        Steps of each sequence, if there is padding.
     all_steps : bool
-        Whether all states are wanted.
+        Whether to return all states.
     parameters : list of tensors
         Four for each direction: weight_ih, weight_hh, bias_ih and bias_hh.
 
@@ -134,7 +134,7 @@ def run_loop(loop, x, masks, lengths, all_steps, parameters):
 
 
 def join_biases(cell, bias_ih, bias_hh):
-    """Two biases as PyTorch has them in the one of our cells."""
+    """Combine the two biases of PyTorch into that of our cells."""
     return torch.cat([bias_ih, bias_hh]) if CELLS[cell].two_biases else bias_ih + bias_hh
 
 
@@ -149,8 +149,8 @@ def _by_direction(loop, parameters):
 class _Run(torch.autograd.Function):
     """A pass of a `Loop` and its gradient; see `run_loop`.
 
-    The arithmetic is done in inference mode, where views cost less; what autograd receives is not
-    of that mode.
+    The arithmetic is done in inference mode, where views cost less; tensors for autograd are
+    created outside that mode.
     """
 
     @staticmethod
@@ -161,7 +161,7 @@ class _Run(torch.autograd.Function):
         ctx.loop, ctx.run, ctx.lengths, ctx.all_steps = loop, run, lengths, all_steps
         ctx.shapes = [part.shape for direction in by_direction for part in direction]
         ctx.shape = x.shape
-        # The tape is used again; what goes out is not.
+        # The memory of the tape is reused, so the results are copied.
         return (hidden if all_steps else final_states(hidden, lengths)).clone()
 
     @staticmethod
@@ -170,7 +170,7 @@ class _Run(torch.autograd.Function):
         if ctx.run is None:
             raise RuntimeError(
                 "The gradient of a recurrent layer can be computed once after each forward pass: "
-                "it overwrites what that left."
+                "it overwrites the results of that pass."
             )
         run, ctx.run = ctx.run, None
         gradients = [d.new_empty(shape) for shape in ctx.shapes]

@@ -1,4 +1,4 @@
-"""Shapes of a recurrent network, and of the sequences that it reads."""
+"""Shapes of a recurrent network and of its sequences."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,11 @@ class Architecture:
     activation : str
         Of ``cell="rnn"``.
     n_tokens : int, default=None
-        Tokens there are, where the inputs are tokens.
+        Number of different tokens, if the inputs are tokens.
     mask_zero : bool
-        Whether token 0 is no step of the sequence.
+        Whether token 0 is padding.
     mask_value : float, default=None
-        Of all channels of what is no step of the sequence, where the inputs are numbers.
+        Value of all channels of padded steps, if the inputs are numbers.
     """
 
     cell: str
@@ -42,17 +42,17 @@ class Architecture:
 
     @property
     def n_directions(self):
-        """2 where a second direction reads the sequence from its end."""
+        """2 if a second direction reads the sequences backwards, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
     def widths(self):
-        """What enters each layer, and the output layer."""
+        """Number of inputs of each layer and of the output layer."""
         return (self.n_channels, *(self.n_directions * n for n in self.hidden))
 
     @property
     def weight_shapes(self):
-        """Of the embedding, then each layer and direction's two, then the output layer."""
+        """Shapes of weights: embedding, two of each layer and direction, output layer."""
         n_gates, shapes = self._cell.n_gates, []
         if self.n_tokens is not None:
             shapes.append((self.n_tokens, self.n_channels))
@@ -62,7 +62,7 @@ class Architecture:
 
     @property
     def bias_shapes(self):
-        """Of each layer and direction, then the output layer."""
+        """Shapes of biases: each layer and direction, output layer."""
         shapes = []
         for n_units in self.hidden:
             shapes += [(self._cell.n_bias_blocks * n_units,)] * self.n_directions
@@ -73,7 +73,7 @@ class Architecture:
         return CELLS[self.cell]
 
     def split(self, weights, biases):
-        """Parameters by what they are for.
+        """Group parameters by layer.
 
         Returns
         -------
@@ -111,13 +111,13 @@ def first_occurrences(tokens):
 
 
 def reverse(x, lengths=None):
-    """Steps in the opposite order, from each sequence's last one; padding stays where it is.
+    """Reverse the steps of each sequence; padding stays at the end.
 
     Parameters
     ----------
     x : tensor of shape (n_steps, n_rows, n)
     lengths : int64 tensor of shape (n_rows,), default=None
-        Where there is padding.
+        Steps of each sequence, if there is padding.
     """
     if lengths is None:
         return x.flip(0)
@@ -145,11 +145,11 @@ def final_states(hidden, lengths=None):
 
 
 def spread_final(d, n_steps, lengths=None):
-    """What `final_states` does, from its derivative to those of the steps.
+    """Gradient of `final_states`: from its derivative to those of the steps.
 
     Returns
     -------
-    d_hidden : list of tensors like `d`, or None where there is none, of length `n_steps`
+    d_hidden : list of tensors like `d`, or None for zeros, of length `n_steps`
     """
     steps = [None] * n_steps
     if lengths is None:

@@ -7,19 +7,19 @@ _CHUNK_VALUES = 1 << 17
 
 
 class Tape:
-    """What the steps of one layer leave for its gradient, in memory used again at every batch.
+    """Results of the steps of one layer for its gradient, in memory that is reused for every batch.
 
     Parameters
     ----------
     n_blocks : int
-        Sums that a cell needs of each unit.
+        Number of sums that a cell needs for each unit.
     n_steps, n_directions, n_rows, n_in, n_units : int
     options : dict
         dtype and device.
     masked : bool
-        Whether units are dropped as they enter a step. Else what enters is the hidden state.
+        Whether units are dropped as they enter a step.
     keep : bool
-        Whether there will be a gradient; else all steps share memory where they can.
+        Whether the gradient will be computed; otherwise steps share memory if possible.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Tape:
         self.hidden_rows = self.hidden.unbind(0)
 
     def per_step(self, n_blocks=1):
-        """Memory for something of each step."""
+        """Memory for a tensor of each step."""
         n_kept = self.n_steps if self.keep else 1
         memory = torch.empty((n_kept, *self._shape, n_blocks * self.n_units), **self._options)
         return memory.expand(self.n_steps, -1, -1, -1)
@@ -66,7 +66,7 @@ class Tape:
         return states.expand(self.n_steps + 1, -1, -1, -1)
 
     def enter(self, t, masks):
-        """Put the hidden state before step `t`, with units dropped, into that step's inputs."""
+        """Write the hidden state before step `t`, after dropout, to the inputs of that step."""
         if t < len(masks):
             torch.mul(self.hidden_rows[t], masks[t], out=self.entering_rows[t])
 
