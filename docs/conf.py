@@ -59,7 +59,7 @@ WITHOUT_SIDEBAR = "index", "install", "benchmarks", "reliability", "how_it_works
 html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
     "logo": {"text": f"sklearn-dropout {version}"},
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 5,
     "show_prev_next": False,
     "navigation_with_keys": False,
 }
