@@ -340,5 +340,6 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
 
 
 def _as_tensors(arrays, device):
-    """New float32 tensors on a device."""
-    return [torch.tensor(array, dtype=torch.float32, device=device) for array in arrays]
+    """New float32 tensors on a device, with the last axis innermost in memory."""
+    arrays = (np.ascontiguousarray(array, np.float32) for array in arrays)
+    return [torch.tensor(array, device=device) for array in arrays]

@@ -166,18 +166,25 @@ class Samples(nn.Module):
 
     def forward(self, x):
         """From (n_samples, n_features) or samples in their own shape to (n_samples, *shape)."""
-        last = len(self.shape)
         if self.channels_last:
             x = x.reshape(x.shape[0], *self.shape[1:], self.shape[0])
-        else:
-            x = x.reshape(x.shape[0], *self.shape).permute(0, *range(2, last + 1), 1)
-        # A copy even of a single channel, whose strides would otherwise be those of channels first.
-        x = x.clone(memory_format=torch.contiguous_format)
-        return x.permute(0, last, *range(1, last))
+            x = x.permute(0, len(self.shape), *range(1, len(self.shape)))
+        return with_channels_innermost(x.reshape(x.shape[0], *self.shape))
+
+
+def with_channels_innermost(x):
+    """A copy of a tensor (n, channels, *positions) with the channels innermost in memory.
+
+    The strides of a single channel say so too, unlike those that PyTorch would choose: one input of
+    a convolution with such strides is enough for it to keep the order.
+    """
+    last = x.dim() - 1
+    x = x.permute(0, *range(2, last + 1), 1).clone(memory_format=torch.contiguous_format)
+    return x.permute(0, last, *range(1, last))
 
 
 def convolution(weight, bias, padding):
-    """``nn.Conv2d`` or 3d on the memory of `weight` (n_out, n_in, *kernel_size) and `bias`.
+    """``nn.Conv2d`` or 3d with a copy of `weight` (n_out, n_in, *kernel_size) and with `bias`.
 
     A kernel of even size needs one more zero behind the sample than before it, which a layer adds;
     PyTorch's ``padding="same"`` would do the same, with a warning.
@@ -194,7 +201,8 @@ def convolution(weight, bias, padding):
         device=weight.device,
         dtype=weight.dtype,
     )
-    layer.weight = nn.Parameter(weight.view(n_out, n_in, *kernel_size))
+    weight = weight.reshape(n_out, n_in, *kernel_size)
+    layer.weight = nn.Parameter(with_channels_innermost(weight))
     layer.bias = nn.Parameter(bias)
     behind = [side for size in reversed(missing) for side in (0, size % 2)]
     if not any(behind):
@@ -218,7 +226,7 @@ def convolutional(weights, biases, layout, activation, out_activation, dropout, 
     Parameters
     ----------
     weights, biases : lists of tensors
-        Of the convolutions and the dense layers; become the module's parameters, without a copy.
+        Of the convolutions and the dense layers.
     layout : ConvLayout
     activation, out_activation : str
     dropout : DropoutSettings

@@ -61,8 +61,8 @@ class ModuleTraining:
         self.alpha = 0.0 if recipe.solver == "adamw" else recipe.alpha
         self._alpha_given = recipe.alpha
         self.optimizer = make_optimizer(module, recipe)
-        self._parameters = list(module.parameters())
         self._concrete = concrete_layers(module)
+        self._set_parameter_lists(module.parameters())
         self._rates = {layer: layer.rate for layer in module.modules() if hasattr(layer, "rate")}
         self._named = isinstance(recipe.solver, str)
         self.monitor = None
@@ -177,13 +177,19 @@ class ModuleTraining:
             return 0.0
         return noise_sums(OUT_ACTIVATIONS[self.loss.out_activation](z), y, share)
 
+    def _set_parameter_lists(self, parameters):
+        """Set the lists of all parameters, and of those that the L2 penalty is for."""
+        self._parameters = list(parameters)
+        elsewhere = {p for _, weights in self._concrete for p in weights}
+        self._penalised = [p for p in self._parameters if p.dim() > 1 and p not in elsewhere]
+
     def _follow_parameters(self):
         """Replace parameters in the optimiser by new ones of the module."""
         parameters = list(self.module.parameters())
         new = {old: p for old, p in zip(self._parameters, parameters) if old is not p}
         if not new:
             return
-        self._parameters = parameters
+        self._set_parameter_lists(parameters)
         for group in self.optimizer.param_groups:
             group["params"] = [new.get(p, p) for p in group["params"]]
         for old, p in new.items():
@@ -202,12 +208,10 @@ class ModuleTraining:
         if not self.alpha:
             return 0.0
         squares = 0.0
-        elsewhere = {p for _, weights in self._concrete for p in weights}
-        for p in self.module.parameters():
-            if p.dim() > 1 and p not in elsewhere:
-                squares += float(p.square().sum())
-                if p.grad is not None:
-                    p.grad.add_(p, alpha=self.alpha / weight)
+        for p in self._penalised:
+            squares += float(p.square().sum())
+            if p.grad is not None:
+                p.grad.add_(p, alpha=self.alpha / weight)
         return 0.5 * self.alpha * squares
 
     @torch.no_grad()
@@ -265,7 +269,7 @@ class ModuleTraining:
         return deepcopy(self.module.state_dict())
 
     def set_parameters(self, parameters):
-        """Restore parameters from `get_parameters`."""
+        """Restore parameters from `copy_parameters`."""
         self.module.load_state_dict(parameters)
 
     def get_state(self):

@@ -351,7 +351,7 @@ class PerceptronTraining:
         return self.parameters.copy()
 
     def set_parameters(self, parameters):
-        """Restore parameters from `get_parameters`."""
+        """Restore parameters from `copy_parameters`."""
         self.parameters[:] = parameters
 
     def _memory(self):

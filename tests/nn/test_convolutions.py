@@ -309,11 +309,18 @@ def test_filters_and_dense_units_are_bounded_but_not_the_output(rank):
 
 
 @all_ranks
-def test_parameters_are_the_memory_that_is_given(rank):
-    layout = make_layout(rank)
-    weights, biases = make_parameters(layout)
-    module = convolutional(weights, biases, layout, "relu", "identity", DropoutSettings(NO_RATES))
-    for ours, theirs in zip(parameters_of(module)[0], weights, strict=True):
-        assert ours.data_ptr() == theirs.data_ptr()
-    weights[0].fill_(0.5)
-    assert all((p == 0.5).all() for p in [next(module.parameters())])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_channels_stay_innermost_in_memory(rank, channels):
+    """Dropout on the inputs of grey images made training twice as slow."""
+    layout = ConvLayout((channels, *SHAPES[rank][1:]), (3, 4), 1, (3,) * rank, (2,) * rank, "same")
+    weights, biases = make_parameters(layout, dtype=torch.float32)
+    settings = DropoutSettings(ALL_RATES, input_noise_std=0.1)
+    module = convolutional(weights, biases, layout, "relu", "identity", settings).train()
+    x, n_checked = torch.randn(N_ROWS, prod(layout.input_shape)), 0
+    memory_format = torch.channels_last_3d if rank == 3 else torch.channels_last
+    for name, layer in module.named_children():
+        x = layer(x)
+        if x.dim() > 2 and name >= "conv_1_1":
+            assert x.is_contiguous(memory_format=memory_format), name
+            n_checked += 1
+    assert n_checked > 8
