@@ -3,23 +3,23 @@
 Two circles: how much does dropout really change?
 =================================================
 
-On 5,000 new points a rate of 0.4 is half a point of accuracy worse than no dropout, and a rate of
-0.1 a point better; 70 test points show the opposite for the former.
+On 5,000 new points, the accuracy with a rate of 0.4 is half a point lower than without dropout, and
+with a rate of 0.1 a point higher; 70 test points show the opposite for the rate of 0.4.
 
 A well-known tutorial [1]_ shows dropout with Keras on a toy problem: 100 noisy points on two
 circles, 30 of them to train and 70 to test, and one hidden layer of 500 units, far more than 30
 points need. It reports one run without dropout and one with, and leaves the rest as exercises:
 learning curves, dropout of the inputs, a bound on the weights, repeated runs and a grid of rates.
 
-This example does the study and the exercises with
-:class:`~sklearn_dropout.DropoutMLPClassifier`. One warning in advance: the repeats below differ
-in their initial weights, batches and dropout masks only. All of them see the same 30 training
-points and are judged by the same 70 test points, so their spread says how reproducible a result
-is, not how far to trust it. As the circles can be drawn from again, every network is also judged
-by 5,000 new points, which the tutorial does not have.
+This example repeats the study and does the exercises with
+:class:`~sklearn_dropout.DropoutMLPClassifier`. Note that the repeats below differ in their initial
+weights, batches and dropout masks only. All of them use the same 30 training points and the same 70
+test points, so their spread shows how reproducible a result is, not how far to trust it. As more
+points can be drawn from the circles, every network is also evaluated on 5,000 new points, which the
+tutorial does not have.
 
 The full study makes 360 fits and saves its four figures as ``circles_*.png``. ``QUICK=1`` in the
-environment makes a short version, whose numbers mean nothing.
+environment makes a short version, whose numbers are meaningless.
 
 .. [1] J. Brownlee, `How to reduce overfitting with dropout regularization in Keras
    <https://machinelearningmastery.com/how-to-reduce-overfitting-with-dropout-regularization-in-keras/>`_.
@@ -51,7 +51,7 @@ N_REPEATS = 3 if QUICK else 30
 # A dropout rate is the fraction of units that is dropped, as in Keras. ``alpha=0`` switches off
 # scikit-learn's default weight penalty, which the network of the tutorial does not have. One
 # difference remains: biases start at small random values, as in scikit-learn's ``MLPClassifier``,
-# where those of Keras start at zero.
+# whereas those of Keras start at zero.
 #
 # ``max_norm`` bounds the length of the vector of weights that enters a hidden unit. A common
 # choice is 3; here it is 0.5, and the section on bounding the weights shows why.
@@ -114,11 +114,11 @@ def run(tasks, name):
 # One run each, as in the tutorial
 # --------------------------------
 #
-# The test points are handed to ``fit`` as ``X_val, y_val``. Without early stopping this changes
-# nothing but ``history_``, to which it adds the curves (and it makes the fit slower, as each epoch
-# then ends with an evaluation of both sets).
+# The test points are passed to ``fit`` as ``X_val, y_val``. Without early stopping, this only adds
+# the curves to ``history_`` (and makes the fit slower, as both sets are evaluated after each
+# epoch).
 #
-# The log loss punishes confident wrong predictions, which accuracy does not see.
+# The log loss penalises confident wrong predictions more than others; accuracy does not.
 
 results = dict(run([delayed(fit_with_curves)(name) for name in TUTORIAL], "single runs"))
 single = {name: results[name] for name in TUTORIAL}
@@ -131,7 +131,7 @@ for name, network in single.items():
     )
 
 # %%
-# What the two networks have learned: the probability of the inner circle over the plane.
+# The figure shows what the two networks have learned: the probability of the inner circle.
 
 COLORS = {"train": "#D55E00", "test": "#0072B2", "new": "#009E73"}  # colour-blind safe
 CLASS_STYLES = (("outer circle", "o", "#b35806"), ("inner circle", "^", "#542788"))
@@ -201,8 +201,8 @@ figure.savefig("circles_boundaries.png")
 # Learning curves
 # ---------------
 #
-# The training loss is the one that training saw, so dropout makes it noisy and larger than it
-# would be without; all other curves are with dropout off.
+# The training loss is recorded during training, so dropout makes it noisy and larger than it would
+# be without; all other curves are computed with dropout off.
 
 figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row", layout="constrained")
 for column, (name, network) in zip(axes.T, single.items()):
@@ -232,7 +232,7 @@ for name, network in single.items():
 # Repeated runs, more variants, a grid of rates
 # ---------------------------------------------
 #
-# The same networks with one ``random_state`` after the other. The gap is train minus test.
+# The same networks are fitted with several values of ``random_state``. The gap is train minus test.
 
 repeats = {name: np.empty((N_REPEATS, len(PARTS))) for name in VARIANTS | GRID}
 tasks = [delayed(fit_repeat)(name, seed) for name in repeats for seed in range(N_REPEATS)]
@@ -260,8 +260,8 @@ print(f"Accuracy, mean ± standard deviation of {N_REPEATS} repeats of {N_EPOCHS
 print(tabulate([table_row(name) for name in repeats], headers, disable_numparse=True))
 
 # %%
-# Every run: the area of a circle is the number of runs with the same accuracy, which is a multiple
-# of 1/30 on the training points and of 1/70 on the test points.
+# The figure shows every run: the area of a circle is the number of runs with the same accuracy,
+# which is a multiple of 1/30 on the training points and of 1/70 on the test points.
 
 
 def plot_repeats(ax, name, height):
@@ -298,10 +298,10 @@ figure.savefig("circles_repeats.png")
 
 # %%
 # Is the difference between the first two rows of the table real? Both networks of a repeat start
-# from the same weights, so they are compared in pairs, by a sign test: does dropout win more often
-# than a coin would? However sure its answer, it holds for these points only. The standard error
-# says how well so many points measure an accuracy at all, and no number of repeats makes that
-# better.
+# from the same weights, so they are compared in pairs, by a sign test: does dropout win in more
+# than half of the repeats? Even a clear answer is valid for these points only. The standard error
+# shows how precisely an accuracy can be measured with so many points; more repeats do not reduce
+# it.
 
 
 def compare(part):
@@ -332,11 +332,12 @@ print(
 # Dropping inputs
 # ---------------
 #
-# What survives dropout is divided by the fraction kept, here 0.8, so that each input keeps its
-# mean. With two inputs, both survive in 64 % of the rows, and these rows are the data multiplied
-# by 1.25. But the inner circle has 0.8 times the radius of the outer one: in training, its points
-# lie exactly where those of the outer circle lie in prediction. So look at the accuracy on the
-# points as they are, and on the points multiplied by 1.25. (Keras and PyTorch scale alike.)
+# Inputs that are not dropped are divided by the fraction kept, here 0.8, so that the mean of each
+# input is unchanged. With two inputs, both are kept in 64 % of the rows, and these rows are the
+# data multiplied by 1.25. But the inner circle has 0.8 times the radius of the outer one, so in
+# training its points lie exactly where those of the outer circle lie in prediction. So compare the
+# accuracy on the points as they are with that on the points multiplied by 1.25. (Keras and PyTorch
+# scale in the same way.)
 
 network = make_network(INPUT, random_state=0).fit(X_train, y_train)
 for factor in (1, 1.25):
@@ -353,8 +354,8 @@ for factor in (1, 1.25):
 # Bounding the weights
 # --------------------
 #
-# A bound acts only where free weights would exceed it: the norms that the two single runs reach
-# without a bound tell whether 3 or 0.5 can change much.
+# A bound has an effect only if the weights would exceed it otherwise. The norms that the two single
+# runs reach without a bound show whether 3 or 0.5 can change much.
 
 for name, network in single.items():
     norms = np.linalg.norm(network.coefs_[0], axis=0)
@@ -369,9 +370,9 @@ for name, network in single.items():
 # The rate
 # --------
 #
-# Accuracy against the dropout rate, with a band of one standard deviation of the repeats. Whoever
-# takes the rate that is best on the test points makes them training points: to choose a rate in
-# earnest, use cross-validation.
+# Accuracy against the dropout rate, with a band of one standard deviation of the repeats. If you
+# choose the rate that is best on the test points, they are no longer test points; to choose a rate,
+# use cross-validation.
 
 figure, ax = plt.subplots(figsize=(9, 4.8), layout="constrained")
 for column, (part, color) in enumerate(COLORS.items()):

@@ -7,9 +7,9 @@ Learned rates fall from 0.5 to below 0.05 as the training set grows from 20 to 6
 as good a test likelihood as a rate from a search.
 
 Concrete dropout (Gal, Hron & Kendall 2017) makes the rate of each hidden layer a parameter. The
-reason is uncertainty: with few data the posterior over networks is wide, so rates should be high,
-and with many data they should fall. The picture repeats that experiment of the paper, on its line
-with noise; the table compares concrete dropout with Monte Carlo dropout whose rate is searched.
+purpose is uncertainty: with few data the posterior over networks is wide, so rates should be high,
+and with many data they should fall. The figure repeats this experiment of the paper, on the same
+noisy line; the table compares concrete dropout with Monte Carlo dropout whose rate is searched.
 Published numbers on UCI data are in :ref:`sphx_glr_auto_examples_plot_uci_ensembles.py`.
 """
 
@@ -63,8 +63,8 @@ plt.show()
 # Against a searched rate
 # -----------------------
 #
-# Ten splits of two data sets, two hidden layers of 50 units with a Gaussian head. The search
-# chooses the rate that gives the highest log-likelihood within the training rows.
+# Ten splits of two data sets; networks with two hidden layers of 50 units and a Gaussian head. The
+# search chooses the rate that gives the highest log-likelihood within the training rows.
 
 DATA = {
     "diabetes": load_diabetes(return_X_y=True),
@@ -113,6 +113,7 @@ print("Mean ± standard error over the splits")
 print(tabulate(table, headers, disable_numparse=True))
 
 # %%
-# Both ways mend the over-confidence of the network without dropout, and do not differ from each
-# other by more than their standard errors. On Friedman's function both have a larger error than the
-# network without dropout: what is right for the likelihood is not best for the error.
+# Both methods correct the over-confidence of the network without dropout, and do not differ from
+# each other by more than their standard errors. On Friedman's function both have a larger error
+# than the network without dropout: the rate that is right for the likelihood is not best for the
+# error.

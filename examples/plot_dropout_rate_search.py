@@ -6,14 +6,14 @@ How much dropout? A search over rates
 On irises and tumours no rate differs from no dropout by more than chance; on the diabetes data a
 rate of 0.2 raises R² from 0.43 to 0.48.
 
-Each data set needs another rate, and one fit per rate is unreliable: another split or another
-seed can change the curve. Here every rate is tried with several seeds on repeated cross-validation,
+Each data set needs a different rate, and one fit per rate is unreliable, because another split or
+seed can change the curve. Here every rate is tried with several seeds in repeated cross-validation,
 some hundreds of networks for each data set, and the bands show how much single networks differ.
 :class:`~sklearn_dropout.DropoutSearchCV` trains them all.
 """
 
 # %%
-# Three data sets that come with scikit-learn: classes of irises, tumours, and the progression of
+# The three data sets come with scikit-learn: classes of irises, tumours, and the progression of
 # diabetes as a number. The network has two hidden layers of 32 and 16 units; inputs are scaled
 # within each fold.
 
@@ -84,15 +84,15 @@ for name, arguments in data_sets.items():
     print(f"{name}: {n_fits} networks of {epochs} epochs in {time.perf_counter() - start:.1f} s")
 
 # %%
-# Training scores fall with the rate, as they should: dropout is a handicap in training. What
+# Training scores fall as the rate rises, as expected, since dropout makes training harder. What
 # counts is the test score. The mark is the best mean test score. It is the maximum of several noisy
 # means, so it is biased upwards.
 #
-# The band says what a single network is good for, not whether dropout helps: networks with and
-# without it share their splits, and splits differ more than rates do. So the printed gain is taken
-# within each split, over the mean of the seeds, with an interval corrected for overlapping training
-# sets. An interval that covers zero leaves the question open; one that does not is still too
-# narrow for a rate that was chosen as the best. :func:`~sklearn_dropout.compare_overfitting`
+# The band shows how much single networks vary, not whether dropout helps: networks with and without
+# it share their splits, and splits differ more than rates do. So the printed gain is computed
+# within each split, from the means over the seeds, with an interval corrected for overlapping
+# training sets. If the interval covers zero, the question stays open; if it does not, it is still
+# too narrow for a rate that was chosen as the best. :func:`~sklearn_dropout.compare_overfitting`
 # compares rates that are fixed in advance.
 
 figure, axes = plt.subplots(1, len(searches), figsize=(11, 3.6), layout="constrained")

@@ -7,10 +7,10 @@ After 3 of 81 epochs the network without dropout has the best score on both data
 them, rates of 0.4 and 0.2 do.
 
 Successive halving and similar searches train all candidates for a few epochs, drop the worse half,
-and continue with the rest. They assume that early scores rank candidates as final ones do. Dropout
-breaks the assumption: a network with a high rate learns more slowly, and its advantage shows late.
-Below is, for each number of epochs, the rank correlation over nine rates of the validation scores
-at that time with those of the last epoch.
+and continue with the rest. They assume that early scores rank candidates as final ones do. With
+dropout this is not so: a network with a high rate learns more slowly, and its advantage shows late.
+The lower plots show, for each number of epochs, the rank correlation over nine rates between the
+validation scores at that time and those of the last epoch.
 """
 
 import os
@@ -72,5 +72,5 @@ plt.show()
 
 # %%
 # On the diabetes data the ranking after 3 epochs says next to nothing about the last one (a rank
-# correlation of 0.17), and a search that keeps the better half then keeps low rates, which overfit
-# afterwards. :class:`~sklearn_dropout.DropoutSearchCV` trains all candidates to the end.
+# correlation of 0.17). A search that keeps the better half at that time keeps low rates, which
+# overfit afterwards. :class:`~sklearn_dropout.DropoutSearchCV` trains all candidates to the end.

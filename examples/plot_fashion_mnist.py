@@ -6,13 +6,13 @@ Fashion-MNIST: the gap without and with it
 Dropout narrows the gap between training and validation accuracy and leaves the validation accuracy
 where it was.
 
-A textbook trains a network of 256, 128 and 64 units on Fashion-MNIST for 20 epochs, and reports
-an accuracy of 94 % on the training images and 88.5 % on the validation images. With a dropout rate
-of 0.2 after each hidden layer it is 89.5 % and 88.3 %: the gap falls from 5.5 to 1.2 points, and
-validation stays where it is.
+A textbook trains a network of 256, 128 and 64 units on Fashion-MNIST for 20 epochs, and reports an
+accuracy of 94 % on the training images and 88.5 % on the validation images. With a dropout rate of
+0.2 after each hidden layer they are 89.5 % and 88.3 %: the gap falls from 5.5 to 1.2 points, and
+the validation accuracy hardly changes.
 
-The page does this over repeats, on 1,000 images, where a gap is far easier to get. ``FULL = True``
-takes all 70,000 (minutes, and some hundred megabytes to fetch).
+This example repeats the experiment several times on 1,000 images, with which a gap arises far more
+easily. ``FULL = True`` uses all 70,000 (which takes minutes, and some hundred megabytes to fetch).
 """
 
 # %%
@@ -20,9 +20,9 @@ takes all 70,000 (minutes, and some hundred megabytes to fetch).
 # --------
 #
 # The images are fetched from OpenML, or read from ``fashion_mnist/fashion_mnist_1000.csv.gz`` (each
-# line a label and its pixels) in the folder that the environment variable
-# ``SKLEARN_DROPOUT_DATA`` names. If neither is available, scikit-learn's handwritten digits stand
-# in, and figures and numbers say so.
+# line a label and its pixels) in the folder that the environment variable ``SKLEARN_DROPOUT_DATA``
+# names. If neither is available, scikit-learn's handwritten digits are used instead, and figures
+# and numbers say so.
 
 import os
 import socket
@@ -83,8 +83,8 @@ print(f"{name}: {X.shape[0]:,} images of {X.shape[1]} pixels, {len(np.unique(y))
 # One run each
 # ------------
 #
-# The validation images only record curves: nothing is chosen by them. The loss on the training
-# images is the one that training saw, with dropout on.
+# The validation images are only used to record curves, not to choose anything. The loss on the
+# training images is recorded during training, with dropout on.
 
 
 def network(rate):
@@ -114,8 +114,8 @@ plt.show()
 # Repeats
 # -------
 #
-# The same two networks on random splits into five parts to train on and one to validate, as the
-# textbook's 50,000 and 10,000 images.
+# The same two networks are fitted on random splits, five parts to train on and one to validate,
+# like the textbook's 50,000 and 10,000 images.
 
 comparison = compare_overfitting(
     {title: network(rate) for rate, title in NAMES.items()}, X, y, cv=repeats
@@ -130,12 +130,11 @@ figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols
 plt.show()
 
 # %%
-# In the full version, on 1,000 images of Fashion-MNIST, a sixtieth of the textbook's, accuracy on
-# new images is lower than there and the gap is wider. The direction is that of the textbook, the
-# gap is narrower with dropout, and so is the rest of its finding: accuracy on new images stays
-# where it is. Whether ten splits of so few images make the narrower gap more than chance, the
-# report says. The curves show it, too: without dropout the validation loss turns upwards, and with
-# it much less.
+# In the full version, on 1,000 images of Fashion-MNIST, a sixtieth of the textbook's, the accuracy
+# on new images is lower than in the textbook and the gap is wider. The findings are the same: the
+# gap is narrower with dropout, and the accuracy on new images hardly changes. The report says
+# whether the narrower gap is more than chance, with ten splits of so few images. The curves show
+# the effect, too: without dropout the validation loss turns upwards, and with dropout much less.
 #
-# The digits, if they had to stand in, are far easier: the gap is small without dropout and there is
-# little to close, so the two networks are alike in both scores.
+# The digits, if they are used instead, are far easier: the gap is small without dropout, so there
+# is little to close, and the two networks are alike in both scores.

@@ -6,17 +6,17 @@ Dropout tutorials, line by line
 Every layer arrangement of the usual dropout tutorials for Keras is one estimator with a few
 parameters here.
 
-The snippets of the usual dropout tutorials for Keras, each beside the estimator that does the same.
-The Keras code is for reading and is not run; the estimators are, on small data that come with
-scikit-learn. The scores show that they work and are no benchmark.
+This page shows the snippets of these tutorials, each beside the estimator that does the same. The
+Keras code is not run; the estimators are run on small data that come with scikit-learn. The scores
+show that they work and are not a benchmark.
 """
 
 # %%
 # What all snippets need
 # ----------------------
 #
-# In Keras a model is built, compiled and fitted, and a wrapper makes it an estimator. Here it is
-# one from the beginning, so a pipeline and a cross-validation are all there is to write.
+# In Keras a model is built, compiled and fitted, and a wrapper makes it an estimator. Here the
+# model is an estimator from the beginning, so you only write a pipeline and a cross-validation.
 # ``alpha=0`` switches off scikit-learn's weight penalty, which Keras does not have.
 
 import os
@@ -98,8 +98,8 @@ report("on the input", make_pipeline(StandardScaler(), visible), X, y)
 #     Dense(60, activation="relu", kernel_constraint=MaxNorm(3)), Dropout(0.2), ...
 #     model.compile(..., optimizer=SGD(learning_rate=0.1, momentum=0.9))
 #
-# The bound goes with a large learning rate. Without it, steps of this size end in a useless
-# network or in an overflow now and then.
+# The bound is used with a large learning rate. Without the bound, steps of this size sometimes lead
+# to a useless network or to an overflow.
 
 large_steps = sgd | {"learning_rate_init": 0.1, "momentum": 0.9}
 bounded = DropoutMLPClassifier((60, 30), dropout_rate=0.2, max_norm=3, **large_steps)
@@ -120,7 +120,7 @@ report("with max-norm, large steps", make_pipeline(StandardScaler(), bounded), X
 #     ])
 #     model.compile(loss="sparse_categorical_crossentropy", optimizer="adam")
 #
-# Rows of 64 pixels become images of one channel by ``input_shape``, so the data stay a table.
+# ``input_shape`` makes rows of 64 pixels images of one channel, so the data stay a table.
 
 images = {
     "hidden_layer_sizes": (64,),
@@ -144,7 +144,8 @@ report("convolutional network", conv, digits, labels)
 #
 #     Conv2D(16, 3, padding="same", activation="relu"), SpatialDropout2D(0.2), MaxPooling2D(2), ...
 #
-# Whole feature maps. The rank follows from the shape: signals and volumes need no other name.
+# This drops feature maps in full. The rank follows from the shape, so signals and volumes need no
+# other parameter.
 
 spatial = DropoutCNNClassifier(spatial_dropout_rate=0.2, dropout_rate=0.5, **images)
 report("spatial dropout", spatial, digits, labels)
@@ -157,8 +158,8 @@ report("spatial dropout", spatial, digits, labels)
 #
 #     Sequential([Dropout(0.2), LSTM(32), Dropout(0.2), Dense(10, activation="softmax")])
 #
-# The digits again, now read as 8 steps of 8 pixels. Keras' ``Dropout`` draws a new mask for every
-# step: ``variational=False``.
+# The digits are now read as 8 steps of 8 pixels. Keras' ``Dropout`` draws a new mask for every
+# step, as ``variational=False`` does here.
 
 sequence = {
     "hidden_layer_sizes": (32,),
@@ -183,7 +184,7 @@ report("around an LSTM", around, digits, labels)
 #
 #     LSTM(32, dropout=0.2, recurrent_dropout=0.2)
 #
-# These two draw one mask for a sequence: ``variational=True``, which is the default.
+# These two rates draw one mask for a sequence, as ``variational=True``, the default, does here.
 
 inside = DropoutRNNClassifier(
     input_dropout_rate=0.2, recurrent_dropout_rate=0.2, dropout_rate=0, **sequence

@@ -3,15 +3,15 @@
 Iris and Boston: the same picture on every run, with a band
 ============================================================
 
-Neither data set asks for dropout: the means for different rates differ by a fraction of what one
-run differs from the next.
+Neither data set needs dropout: the means for different rates differ by a fraction of the difference
+between single runs.
 
 A tutorial [1]_ tries dropout rates from 0 to 0.6 on a small network, once on irises and once on
 house prices in Boston, and draws one run for each rate. Its readers complain that they get a
 different picture every time: weights, batches, masks and the split into training and test rows are
 all drawn anew.
 
-Here every point is the mean of many networks, the band says how much one run differs from the
+Here every point is the mean of many networks, the band shows how much one run differs from the
 next, and the seeds are fixed, so that the picture is the same on every run.
 
 .. [1] DataTechNotes (2019), `Understanding dropout regularization
@@ -24,11 +24,11 @@ next, and the seeds are fixed, so that the picture is the same on every run.
 #
 # Irises come with scikit-learn. The Boston data no longer do: they are fetched from OpenML, or read
 # from ``uci/bostonHousing/data.txt`` (separated by spaces, the price last) in the folder given by
-# the environment variable ``SKLEARN_DROPOUT_DATA``. If neither can be had,
-# scikit-learn's diabetes data stand in, and figure and numbers say so.
+# the environment variable ``SKLEARN_DROPOUT_DATA``. If neither is available, scikit-learn's
+# diabetes data are used instead, and figure and numbers say so.
 #
-# The Boston data are here because the tutorial uses them. They contain a variable built on race;
-# do not take them for a model of house prices.
+# The Boston data are here because the tutorial uses them. They contain a variable built on race; do
+# not use them to model house prices.
 
 import os
 import socket
@@ -89,13 +89,14 @@ def load_boston():
 # The networks
 # ------------
 #
-# Two hidden layers of 16 and 8 units, dropout before the output only, batches of 16. A rate for
-# each layer is a list, here ``[0, rate]``. The regressor has 30 epochs and starts from normal
-# weights, the classifier 40; inputs are standardised within each fold. ``alpha=0`` switches off
-# scikit-learn's weight penalty, which the tutorial does not have.
+# The networks have two hidden layers of 16 and 8 units, dropout before the output only, and batches
+# of 16. To give a rate for each layer, pass a list, here ``[0, rate]``. The regressor starts from
+# normal weights and trains for 30 epochs, the classifier for 40; inputs are standardised within
+# each fold. ``alpha=0`` switches off scikit-learn's weight penalty, which the tutorial does not
+# have.
 #
-# With several seeds in the grid every rate is tried with each of them: repeats, which the display
-# shows together.
+# With several seeds in the grid, every rate is tried with each of them. The display shows these
+# repeats together.
 
 network = {"hidden_layer_sizes": (16, 8), "batch_size": 16, "alpha": 0}
 iris = make_pipeline(StandardScaler(), DropoutMLPClassifier(max_iter=EPOCHS["iris"], **network))
@@ -139,8 +140,8 @@ for ax, (name, search) in zip(axes, searches.items()):
 plt.show()
 
 # %%
-# The numbers behind it. The last column is the standard deviation between single networks, the
-# half width of the band: what one run is good for.
+# These are the numbers behind the figure. The last column is the standard deviation between single
+# networks, the half width of the band.
 
 for name, display in displays.items():
     sign = 1 if name == "Iris" else -1
@@ -158,9 +159,9 @@ for name, display in displays.items():
     print(f"  single networks spread by {spread:.3g}.\n")
 
 # %%
-# In the full version neither data set asks for dropout. The gap between training and test rows is
-# small to begin with: 16 and 8 units for 40 or 30 epochs underfit, and dropout before the output
-# leaves a layer of 8 units with even less. At high rates training and test rows are both answered
-# worse; where the gap narrows, it is because training rows lose more. From 0 to 0.4 the means on
-# irises differ by a fraction of the band: whoever draws one run sees the band, and can find any
-# rate to be the best.
+# In the full version neither data set needs dropout. The gap between training and test rows is
+# small to begin with: networks of 16 and 8 units underfit after 40 or 30 epochs, and dropout before
+# the output leaves even fewer of the 8 units. At high rates training and test rows are both
+# predicted worse; if the gap narrows, it is because training rows lose more. From 0 to 0.4 the
+# means on irises differ by a fraction of the band, so in a single run any of these rates can come
+# out as the best.

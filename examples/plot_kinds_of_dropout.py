@@ -7,9 +7,9 @@ Bernoulli, Gaussian and concrete dropout do not differ significantly on any of t
 dropout with SELU units is worse on three of them and better on none.
 
 Each kind is compared with Bernoulli dropout at its best rate: a search within each training set
-chooses among three rates (concrete dropout learns its own). Alpha dropout comes with SELU units and
-their initial weights, as it has to. The comparison is over ten splits, with the corrected resampled
-t-test.
+chooses among three rates (concrete dropout learns its own). Alpha dropout is used with SELU units
+and their initial weights, which it requires. The comparison is over ten splits, with the corrected
+resampled t-test.
 """
 
 import os

@@ -4,7 +4,7 @@ A mixed data frame: dropping variables in full
 ===================================================
 
 Dropping variables and hidden units shrinks the gap between training and test accuracy to a third;
-the gain in test accuracy, two points, is within what chance may do.
+the gain in test accuracy, two points, may be due to chance.
 
 Tables have numbers, categories and missing values. One-hot columns of a category carry one piece of
 information, so dropping one of them alone hides little: ``spatial_dropout_rate`` drops a variable
@@ -28,7 +28,8 @@ from sklearn_dropout.preprocessing import group_columns_by_source
 QUICK = os.environ.get("QUICK", "0") != "0"  # a short version
 
 # %%
-# Who buys? Made-up customers, with ages that are missing and towns of which some are rare.
+# The task is to predict which of these made-up customers buy. Some ages are missing, and some towns
+# are rare.
 
 rng = np.random.default_rng(0)
 n = 600
@@ -50,7 +51,7 @@ X.loc[rng.random(n) < 0.1, "age"] = np.nan
 # The columns
 # -----------
 #
-# The encoder gives data frames, so that the network sees the names of the columns.
+# The encoder returns data frames, so that the network knows the names of the columns.
 
 numbers = make_pipeline(SimpleImputer(), StandardScaler())
 columns = make_column_transformer(

@@ -3,13 +3,13 @@
 What overfitting and dropout look like
 ========================================
 
-With dropout, a network that is far too large fits twenty points worse and the curve behind them
-better.
+With dropout, a network that is far too large fits twenty points less closely and the curve behind
+them better.
 
-A network with far more weights than there are points follows every point, noise and all. With
-dropout it cannot: at each training step another part of its units is missing, so no unit can
-specialise in one point. The page shows the two fits, and the network of the second as drawn on
-blackboards: in full, and thinned by one of its masks.
+A network with far more weights than there are points follows every point, including its noise. With
+dropout it cannot, because other units are missing at each training step, so no unit can specialise
+in one point. This example shows the two fits, and a diagram of a network with dropout, in full and
+thinned by one of its masks.
 """
 
 # %%
@@ -17,7 +17,7 @@ blackboards: in full, and thinned by one of its masks.
 # --------------------------------------
 #
 # Twenty noisy points on a smooth curve, and two hidden layers of 200 units: 40,000 weights. The two
-# fits differ in ``dropout_rate`` alone.
+# fits differ in ``dropout_rate`` only.
 
 import os
 
@@ -69,9 +69,9 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %%
-# One draw of points makes a picture, not a finding. So, over several draws: the mean squared error
-# from the training points, and from the curve itself. The noise has a variance of 0.09; an error
-# far below that on the training points means that noise has been learned.
+# One draw of points is not enough for a conclusion. So we compute, over several draws, the mean
+# squared error from the training points, and from the curve itself. The noise has a variance of
+# 0.09; an error far below that on the training points means that noise has been learned.
 
 errors = {rate: [] for rate in NAMES}
 for seed in range(N_DRAWS):
@@ -96,9 +96,9 @@ print(f"nearer to the curve with dropout: {nearer} of {N_DRAWS} draws")
 # One network, thinned
 # --------------------
 #
-# A network small enough to be drawn, and one mask of its own dropout layers: a
-# dropped unit takes its incoming and outgoing weights with it. Widths of the lines show the
-# weights. The next training step draws another mask; predictions use the full network.
+# A network small enough to be drawn, and one mask of its own dropout layers: a dropped unit takes
+# its incoming and outgoing weights with it. The widths of the lines show the weights. The next
+# training step draws another mask; predictions use the full network.
 
 small = DropoutMLPRegressor(
     (8, 6), dropout_rate=0.4, max_iter=min(N_EPOCHS, 500), random_state=1

@@ -6,14 +6,14 @@ A one-step forecast with a band, by dropout at prediction time
 The band covers its nominal share of the values while the series continues as before, and misses
 most of them once the series leaves the range of the training rows.
 
-A recurrent network forecasts the next value of a series from the last 24. With dropout left on
-at prediction, each pass is another thinned network; the spread of many passes says where the
-network does not know, and together with the noise of the data it makes a band (Gal & Ghahramani,
-2016, "Dropout as a Bayesian approximation", ICML).
+A recurrent network forecasts the next value of a series from the last 24. With dropout left on at
+prediction, each pass is another thinned network; the spread of many passes shows where the network
+is uncertain, and together with the noise of the data it gives a band (Gal & Ghahramani, 2016,
+"Dropout as a Bayesian approximation", ICML).
 
 The series is made up, so it can be continued in two ways: like the part that the network has
-learned from, and with swings that it has never seen. There the band should be wider. It is not:
-the last section says how far, and why.
+learned from, and with swings that it has never seen. In the second case the band should be wider,
+but it is not; the last section explains why.
 """
 
 import os
@@ -29,7 +29,7 @@ N_EPOCHS, N_SAMPLES = (10, 20) if QUICK else (150, 200)
 N_STEPS, N_TRAIN, N_TEST = 24, 600, 150
 
 # %%
-# The series: a season of 24 steps and one of 7, and noise with a standard deviation of 0.15. In
+# The series has a season of 24 steps and one of 7, and noise with a standard deviation of 0.15. In
 # the last part the swings grow to three times their size.
 
 rng = np.random.default_rng(0)
@@ -48,9 +48,9 @@ PARTS = {
 }
 
 # %%
-# The network: 32 gated recurrent units. Each column of `X` is a step of one channel; a tenth of
-# the hidden units is dropped where they leave the layer and where they enter the next step, with
-# one mask for all steps.
+# The network has 32 gated recurrent units. Each column of `X` is a step of one channel; a tenth of
+# the hidden units is dropped in the output of the layer and in the input of the next step, with one
+# mask for all steps.
 
 forecast = DropoutRNNRegressor(
     (32,),
@@ -64,8 +64,8 @@ forecast = DropoutRNNRegressor(
 ).fit(X[PARTS["training"]], y[PARTS["training"]])
 
 # %%
-# ``return_std=True`` gives mean and standard deviation of the passes, the noise of the data
-# included.
+# ``return_std=True`` gives the mean and standard deviation of the passes, including the noise of
+# the data.
 
 mean, std = forecast.predict(X, return_std=True, n_samples=N_SAMPLES, random_state=0)
 low, high = mean - 2 * std, mean + 2 * std
@@ -82,8 +82,8 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %%
-# What the band is worth: how often it holds the true value (95 % would be right for two standard
-# deviations), its half-width, and the error that it stands for.
+# The table evaluates the band: how often it covers the true value (95 % would be right for two
+# standard deviations), its half-width, and the error of the forecast.
 
 print(
     tabulate(
@@ -103,7 +103,7 @@ print(
 # %%
 # In the full version the band covers at least its nominal share while the series continues as
 # before: it is rather too wide. When the swings grow to three times their size it misses most of
-# the values and is hardly wider than before. The gates of the cell saturate: beyond the range of
-# the training rows all inputs look like the largest known ones, to all thinned networks, so these
-# do not disagree. Such a band shows how differently the network could have learned rows like these;
-# it says nothing about rows that are unlike them.
+# the values and is hardly wider than before. The gates of the cell saturate: to all thinned
+# networks, inputs beyond the range of the training rows look like the largest known ones, so the
+# networks do not disagree. Such a band shows how differently the network could have learned rows
+# like these; it says nothing about rows that are unlike them.

@@ -6,22 +6,21 @@ Spatial dropout: full feature maps, or single points?
 On smooth signals, dropout of feature maps is ahead of dropout of single elements; on images of
 digits and on rough signals it is not.
 
-Neighbouring positions of a feature map carry much the same information. Dropping one of them
-leaves the network its neighbours; dropping the map in full, as Tompson et al. (2015) do, takes the
-information away. So where maps are smooth, spatial dropout should regularise more than dropout of
-single elements at the same rate. Does it, and does that help?
+Neighbouring positions of a feature map carry much the same information. If one of them is dropped,
+the network still has its neighbours; if the map is dropped in full, as in Tompson et al. (2015),
+the information is gone. So if maps are smooth, spatial dropout should regularise more than dropout
+of single elements at the same rate. Does it, and does that help?
 
-This page compares the two at equal rates, on few images and on signals whose smoothness grows.
+This example compares the two at equal rates, on few images and on signals of increasing smoothness.
 """
 
 # %%
 # The networks have dropout in their blocks of convolutions only, either of maps
 # (``spatial_dropout_rate``) or of single elements after pooling (``conv_dropout_rate``). Each rate
-# is tried on the same random splits, and the gap between training and test score is what
-# dropout is there to close.
+# is tried on the same random splits; dropout is meant to close the gap between training and test
+# score.
 #
-# The images are scikit-learn's digits; with ``MNIST = True`` the 70,000 of MNIST, if those
-# can be had.
+# The images are scikit-learn's digits; with ``MNIST = True``, the 70,000 of MNIST, if available.
 
 import os
 import socket
@@ -79,7 +78,7 @@ def print_table(results):
 # Images
 # ------
 #
-# 200 images to learn from are few enough for the network to know them by heart.
+# 200 training images are few enough for the network to memorise them.
 
 
 def fetch(label, **which):
@@ -123,18 +122,19 @@ print(f"{len(images):,} {IMAGES}, 200 of them to learn from; {n_repeats} repeats
 print_table(on_images)
 
 # %%
-# On the digits, in the full version, the finding does not favour spatial dropout: dropout of maps
-# leaves the test accuracy about where it is without any, and dropout of elements raises it a little
-# at the middle rates and narrows the gap. These images are small: after pooling a map has 16
+# On the digits, in the full version, spatial dropout has no advantage: with dropout of maps the
+# test accuracy is about the same as without dropout, and dropout of elements raises it a little at
+# the middle rates and narrows the gap. These images are small: after pooling a map has 16
 # positions, then four, which may be too few to be copies of each other.
 
 # %%
 # What is dropped
 # ---------------
 #
-# The maps of one image behind the first convolution, after pooling, in training mode. Spatial
-# dropout leaves a map as it is or takes all of it (framed); dropout of elements leaves holes
-# that the neighbours fill. What is kept is brighter, to make up for what is not.
+# The figure shows the maps of one image after the first convolution and pooling, in training mode.
+# Spatial dropout keeps a map or drops it in full (framed); dropout of elements leaves holes that
+# the neighbours fill. Elements that are kept are brighter, to compensate for those that are
+# dropped.
 
 module = network.fit(images[:200], digits[:200]).module_
 names = [name for name, _ in module.named_children()]
@@ -164,9 +164,10 @@ plt.show()
 # Signals of growing correlation length
 # -------------------------------------
 #
-# Three classes of signals of 64 positions: a pattern of the class, under noise. Pattern and noise
-# are smooth over a given length, from none (white noise) to eight positions. If the reason for
-# spatial dropout holds, its lead over dropout of elements should grow with that length.
+# There are three classes of signals of 64 positions, each a pattern of the class with noise.
+# Pattern and noise are smooth over a given length, from none (white noise) to eight positions. If
+# the argument for spatial dropout is right, its lead over dropout of elements should grow with this
+# length.
 
 LENGTHS = [0, 1, 2, 4, 8]
 
@@ -199,9 +200,9 @@ for length in LENGTHS:
     print_table(by_length[length])
 
 # %%
-# The figure: test score and gap against the rate on images (left), and what each kind of dropout
-# at rate 0.35 changes on signals (right), with the standard error over the repeats. The repeats
-# share their pool of samples, so these errors are too small rather than too large.
+# The figure shows test score and gap against the rate on images (left), and what each kind of
+# dropout at rate 0.35 changes on signals (right), with the standard error over the repeats. The
+# repeats share their pool of samples, so these errors are too small rather than too large.
 
 
 def draw(ax, positions, values, kind, label):
@@ -239,8 +240,8 @@ axes[0, 0].legend(title="dropped")
 plt.show()
 
 # %%
-# On signals, in the full version, the reason holds. While they are rough, up to a length of two
-# positions, the two kinds of dropout are alike. On smooth ones, of four and eight positions,
-# dropout of maps is ahead of dropout of elements in test accuracy, though by no more than the
-# spread of the repeats, and closes more of the gap. So dropout of full maps is for smooth maps, as
+# On signals, in the full version, the argument is right. On rough signals, up to a length of two
+# positions, the two kinds of dropout are alike. On smooth signals, of four and eight positions,
+# dropout of maps has a higher test accuracy than dropout of elements, though by no more than the
+# spread of the repeats, and closes more of the gap. So drop maps in full if the maps are smooth, as
 # the paper says.

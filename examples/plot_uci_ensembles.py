@@ -3,24 +3,25 @@
 A published table, reproduced: ensembles of networks
 =======================================================
 
-Five networks with a Gaussian head meet the errors and likelihoods that were published for them, and
-on one of the two data sets a dropout rate of 0.05 mends most of the over-confidence of a single
-network.
+Five networks with a Gaussian head reach the errors and likelihoods that were published for them,
+and on one of the two data sets a dropout rate of 0.05 corrects most of the over-confidence of a
+single network.
 
 Lakshminarayanan, Pritzel & Blundell (2017) train five networks from different seeds, each of which
 predicts a mean and a variance, and take the mixture of the five as the prediction. Their Table 1
-reports test RMSE and negative log-likelihood (NLL) on UCI data sets. The setting is theirs: one
-hidden layer of 50 ReLU units, 40 epochs, batches of 100, standardised inputs and targets, and the
-20 splits of :ref:`sphx_glr_auto_examples_plot_uci_uncertainty.py`. The paper does not tell the
-learning rate of this table; here it falls from 0.02 along a cosine.
+reports test RMSE and negative log-likelihood (NLL) on UCI data sets. This example uses their
+setting: one hidden layer of 50 ReLU units, 40 epochs, batches of 100, standardised inputs and
+targets, and the 20 splits of :ref:`sphx_glr_auto_examples_plot_uci_uncertainty.py`. The paper does
+not give the learning rate of this table; here it falls from 0.02 along a cosine.
 
 One network with concrete dropout (:ref:`sphx_glr_auto_examples_plot_concrete_dropout.py`) is
-trained in the same setting, beside the numbers that Gal, Hron & Kendall (2017) report for a setting
-of their own; theirs are standard errors.
+trained in the same setting. It is listed beside the numbers that Gal, Hron & Kendall (2017) report
+for a setting of their own, with standard errors.
 
 The data are fetched from OpenML, or read from ``uci/bostonHousing/data.txt`` and
 ``uci/yacht/data.txt`` in the folder that the environment variable ``SKLEARN_DROPOUT_DATA`` names.
-If neither is available, scikit-learn's diabetes data stand in, for which nothing is reported.
+If neither is available, scikit-learn's diabetes data are used instead, for which nothing is
+reported.
 """
 
 # %%
@@ -161,9 +162,9 @@ print(tabulate(rows, ["data", "model", "test RMSE", "test NLL"], disable_numpars
 # Are the intervals right?
 # ------------------------
 #
-# Intervals of a normal distribution around each mean, over the test rows of all splits: the share
-# of targets that they hold, and their width. An ensemble with ``cv`` has intervals of another kind,
-# from the rows that each network left out; they assume nothing about the networks.
+# For intervals of a normal distribution around each mean, we compute the share of targets that they
+# cover and their width, over the test rows of all splits. An ensemble with ``cv`` has intervals of
+# another kind, from the rows that each network left out, which assume nothing about the networks.
 
 LEVELS = np.linspace(0.1, 0.95, 18)
 figure, axes = plt.subplots(
@@ -213,8 +214,8 @@ plt.show()
 
 # %%
 # In the full version on the UCI data, ensembles are within the spread of the published numbers or
-# better, on both data sets and in both columns. A single network without dropout is too sure of
-# itself on Boston (an NLL of 2.7, against 2.3 with a rate of 0.05); on yacht, whose targets have
-# hardly any noise, dropout adds some and costs likelihood. Concrete dropout in 40 epochs has larger
+# better, on both data sets and in both columns. A single network without dropout is over-confident
+# on Boston (an NLL of 2.7, against 2.3 with a rate of 0.05); on yacht, whose targets have hardly
+# any noise, dropout adds noise and lowers the likelihood. Concrete dropout in 40 epochs has larger
 # errors than published and a better likelihood; in 400 epochs at a rate of 0.005 its error on yacht
 # falls to 0.8, and its likelihood on Boston gets worse (an NLL of 3.2).

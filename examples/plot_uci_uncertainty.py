@@ -3,24 +3,24 @@
 A published table, reproduced: dropout as Bayesian
 ==================================================
 
-A published table of errors and log-likelihoods of Monte Carlo dropout is met within its standard
-errors.
+This example reproduces a published table of errors and log-likelihoods of Monte Carlo dropout
+within its standard errors.
 
-Gal & Ghahramani (2016) read dropout as approximate Bayesian inference: a network with dropout on
-is a draw from a posterior over networks, and the mean likelihood of many draws says how well a
-model knows what it does not know. Their Table 1 reports test RMSE and test log-likelihood on UCI
-data sets; the code published with it was later run again with a grid search for rate and noise
-precision, and those are the numbers to meet here.
+Gal & Ghahramani (2016) read dropout as approximate Bayesian inference: a network with dropout on is
+a draw from a posterior over networks, and the mean likelihood of many draws shows how well a model
+knows its own uncertainty. Their Table 1 reports test RMSE and test log-likelihood on UCI data sets;
+the code published with it was later run again with a grid search for rate and noise precision, and
+this example reproduces the numbers of that run.
 
-Everything is as there: one hidden layer of 50 ReLU units, dropout before both layers, `X` and `y`
-standardised, batches of 128, Adam, 4,000 epochs; a grid of four rates and three precisions,
-judged by the log-likelihood of the last fifth of the training rows; the best refitted on all of
-them; 20 random splits; 10,000 passes. That is 240 fits and 20 refits for a data set.
+All settings are the same: one hidden layer of 50 ReLU units, dropout before both layers, `X` and
+`y` standardised, batches of 128, Adam, 4,000 epochs; a grid of four rates and three precisions,
+judged by the log-likelihood of the last fifth of the training rows; the best is refitted on all
+training rows; 20 random splits; 10,000 passes. That is 240 fits and 20 refits for a data set.
 
 The data are fetched from OpenML, or read from ``uci/bostonHousing/data.txt`` and
 ``uci/yacht/data.txt`` in the folder that the environment variable ``SKLEARN_DROPOUT_DATA`` names.
-If neither can be had, scikit-learn's diabetes data go the same way, and
-table and figure say so: no numbers are reported for those.
+If neither is available, scikit-learn's diabetes data are used instead, for which no numbers are
+reported; table and figure say so.
 """
 
 # %%
@@ -119,12 +119,12 @@ def splits(n):
 # The model
 # ---------
 #
-# The paper minimises :math:`\frac1M \sum (y - \hat y)^2 + \lambda \|W\|^2` with
-# :math:`\lambda = l^2 (1 - p) / (2 N \tau)`, a prior length scale of :math:`l = 0.01`, `N` rows to
-# train on and a noise precision of :math:`\tau`. Here the loss is half the squared error and the
-# penalty :math:`\frac{\alpha}{2 M} \|W\|^2` for a batch of `M` rows: the same, halved, for
-# :math:`\alpha = \lambda M`. So the precision acts in training through ``alpha``, from which the
-# scorer gets it back.
+# The paper minimises :math:`\frac1M \sum (y - \hat y)^2 + \lambda \|W\|^2` with :math:`\lambda =
+# l^2 (1 - p) / (2 N \tau)`, a prior length scale of :math:`l = 0.01`, `N` rows to train on and a
+# noise precision of :math:`\tau`. Here the loss is half the squared error and the penalty
+# :math:`\frac{\alpha}{2 M} \|W\|^2` for a batch of `M` rows: the same, halved, if :math:`\alpha =
+# \lambda M`. So the precision affects training through ``alpha``, from which the scorer recovers
+# it.
 
 
 def weight_penalty(rate, precision, n_rows):
@@ -186,8 +186,8 @@ def evaluate(X, y, pairs, candidates):
 # The study
 # ---------
 #
-# One search over all candidates and splits; then, for each candidate that is the best of some
-# splits, a search over these splits with all their training rows.
+# The study is one search over all candidates and splits; then, for each candidate that is the best
+# on some splits, a search over these splits with all their training rows.
 
 
 def study(name, X, y):
@@ -220,9 +220,10 @@ for name, (X, y) in data.items():
     print("  rate/precision chosen: " + ", ".join(f"{k} ({n}x)" for k, n in sorted(counts.items())))
 
 # %%
-# Ours beside the reported numbers, if there are any: mean ± standard deviation over the splits. The
-# last column is the difference of the means in standard errors of the reported mean; positive is
-# better. *Dropout off* is the prediction of the whole network in place of the mean of many draws.
+# The table shows our numbers beside the reported ones, if there are any: mean ± standard deviation
+# over the splits. The last column is the difference of the means in standard errors of the reported
+# mean; positive is better. *Dropout off* is the prediction of the full network instead of the mean
+# of many draws.
 
 SCORES = {"RMSE": -1, "log-likelihood": 1}  # whether larger is better
 

@@ -3,13 +3,14 @@
 What does the network not know?
 ==================================
 
-Monte Carlo dropout doubts what lies between and beyond the training data, and is sure of some
-inputs that it gets wrong.
+Monte Carlo dropout is uncertain between and beyond the training data, but certain about some inputs
+that it gets wrong.
 
-A network answers with the same confidence near its training data and far from them. With dropout
-on at prediction, each pass is another thinned network, and where these disagree the data have not
-decided [1]_. Three pictures: a regression whose band widens away from the data, the two kinds of
-uncertainty of a classifier, and digits that are better passed on to a human.
+A network answers with the same confidence near its training data and far from them. With dropout on
+at prediction, each pass uses another thinned network, and if the passes disagree, the data do not
+determine the prediction [1]_. This example has three parts: a regression whose band widens away
+from the data, the two kinds of uncertainty of a classifier, and digits that are better passed on to
+a human.
 
 .. [1] Gal, Y., Ghahramani, Z. (2016). "Dropout as a Bayesian approximation: Representing model
    uncertainty in deep learning." ICML.
@@ -40,13 +41,13 @@ def epochs(n):
 # A band that widens
 # ------------------
 #
-# Noisy values of a sine, with a gap in the middle and nothing outside. ``return_std`` gives mean
-# and standard deviation as ``GaussianProcessRegressor`` does; ``predict_uncertainty`` splits it
-# into the noise of the targets (aleatoric) and what comes from not knowing the network
+# The data are noisy values of a sine, with a gap in the middle and nothing outside. ``return_std``
+# gives mean and standard deviation as ``GaussianProcessRegressor`` does; ``predict_uncertainty``
+# splits the latter into the noise of the targets (aleatoric) and the uncertainty about the network
 # (epistemic).
 #
-# The band widens away from the data, but far from them not by enough: there a network of ReLU is
-# a straight line, and so is every thinned one, while the sine turns back and leaves the band.
+# The band widens away from the data, but not enough far from them: there a ReLU network is a
+# straight line, and so is every thinned network, while the sine turns back and leaves the band.
 
 SIGMA = 0.15
 
@@ -89,12 +90,12 @@ plt.show()
 # Is the band right?
 # ------------------
 #
-# The share of new targets, drawn where the training data are, inside intervals of 95%. The noise
-# is estimated from training residuals with dropout on, or from the residuals of validation rows
-# where there are any. Both contain some of the uncertainty about the network, which is added once
-# more, so that intervals are rather too wide, most so with much dropout. The weak spot is a network
-# that overfits (wide, little dropout, many inputs, few rows): its training residuals are too small,
-# and only validation rows tell.
+# The table shows the share of new targets, drawn where the training data are, inside intervals of
+# 95%. The noise is estimated from training residuals with dropout on, or from the residuals of
+# validation rows if there are any. Both contain some of the uncertainty about the network, which is
+# then added again, so the intervals are rather too wide, most so with much dropout. If a network
+# overfits (wide, little dropout, many inputs, few rows), its training residuals are too small, and
+# only validation rows show this.
 
 
 def coverage(n, rate, validation, seed):
@@ -127,11 +128,12 @@ print(tabulate(rows, headers=["rows", "rate", "training residuals", "validation 
 # Two kinds of uncertainty
 # ------------------------
 #
-# Two moons that overlap. Where they meet, no network could tell them apart, even with more data:
-# the networks agree that the class is uncertain (aleatoric). Where the boundary leaves the data,
-# each thinned network continues it differently, and they disagree (epistemic): the mutual
-# information between label and network. Far from the boundary all are certain, with or without
-# data: this is doubt about the boundary between the classes, not a distance from the data.
+# The data are two moons that overlap. Where they meet, no network could separate them, even with
+# more data, and the networks agree that the class is uncertain (aleatoric). Where the boundary
+# leaves the data, each thinned network continues it differently, and they disagree (epistemic: the
+# mutual information between label and network). Far from the boundary all networks are certain,
+# with or without data: this uncertainty is about the boundary between the classes, not a distance
+# from the data.
 
 X, y = make_moons(300, noise=0.25, random_state=0)
 classifier = DropoutMLPClassifier(
@@ -159,9 +161,9 @@ plt.show()
 # Digits to pass on
 # -----------------
 #
-# A network that may say "I do not know" is right more often when it does decide. Test digits are
-# rejected from the most uncertain on; a fifth of them are upside down, which the network has
-# never seen and cannot be expected to read.
+# A network that may say "I do not know" is right more often on the rest. The most uncertain test
+# digits are rejected first; a fifth of the digits are upside down, which the network has never seen
+# and cannot be expected to read.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.5, random_state=0)
@@ -205,10 +207,10 @@ axes[1].legend()
 plt.show()
 
 # %%
-# No measure of uncertainty sees everything. Digits turned by a quarter are read wrongly with great
-# confidence: their strokes reach the outer columns, which are empty in the training images, so the
-# weights there are still the initial ones and shout all the same. What the masks cannot shake,
-# Monte Carlo dropout does not doubt.
+# No measure of uncertainty detects every error. Digits turned by a quarter are read wrongly with
+# great confidence: their strokes reach the outer columns, which are empty in the training images,
+# so the weights there are still the initial ones but contribute all the same. If a prediction is
+# the same with all masks, Monte Carlo dropout is certain of it.
 
 rows = []
 for angle in (0, 20, 45, 90, 180):

@@ -6,15 +6,15 @@ Dropout in recurrent networks: a fresh mask at every step or one?
 One mask for all steps of a sequence resists overfitting late in training, as published; a fresh
 mask at every step does so just as well here.
 
-Dropout on the inputs of a recurrent network, and on what its units tell themselves from one step
-to the next, can draw a fresh mask at every step (here called naive) or keep one mask for all steps
-of a sequence (variational; Gal & Ghahramani, 2016, "A theoretically grounded application of
-dropout in recurrent neural networks", NIPS 29). The paper claims that with the same mask at every
-step networks resist overfitting late in training, and that fresh masks do not help there, or hurt.
+Dropout on the inputs of a recurrent network, and on its recurrent connections, can draw a fresh
+mask at every step (here called naive) or keep one mask for all steps of a sequence (variational;
+Gal & Ghahramani, 2016, "A theoretically grounded application of dropout in recurrent neural
+networks", NIPS 29). The paper claims that with the same mask at every step networks resist
+overfitting late in training, and that fresh masks do not help against it, or hurt.
 
-This example puts the claim to the test with :class:`~sklearn_dropout.DropoutRNNClassifier` on two
-small tasks: images of digits read row by row, and made-up sentences with padding. Rates are the
-same for both kinds of masks, and repeats are paired: all variants see the same rows and seeds.
+This example tests the claim with :class:`~sklearn_dropout.DropoutRNNClassifier` on two small tasks:
+images of digits read row by row, and made-up sentences with padding. Rates are the same for both
+kinds of masks, and repeats are paired: all variants see the same rows and seeds.
 """
 
 import os
@@ -39,9 +39,9 @@ N_EPOCHS, N_REPEATS = (6, 2) if QUICK else (100, 5)
 # channels. 300 of them are for training and 600 for testing.
 #
 # A made-up sentence has 6 to 20 words out of 49. Its class says which of two words, 1 and 2, comes
-# first; all other words mean nothing. Every tenth label of the 400 sentences to train is wrong, so
-# there is something to overfit to; those of the 600 to test are right. Token 0 is padding, in
-# front as Keras has it.
+# first; all other words mean nothing. Every tenth label of the 400 training sentences is wrong, so
+# there is noise to overfit to; the labels of the 600 test sentences are right. Token 0 is padding,
+# in front as in Keras.
 
 N_WORDS = 50
 
@@ -79,8 +79,8 @@ TASKS = {
 # Three networks
 # --------------
 #
-# The rates are those of everyday use: a quarter of the layer's inputs, outputs and recurrent
-# connections. One layer of 64 gated recurrent units; ``alpha=0`` switches off the weight penalty.
+# The rates are common ones: a quarter of the layer's inputs, outputs and recurrent connections. The
+# networks have one layer of 64 gated recurrent units; ``alpha=0`` switches off the weight penalty.
 
 RATES = {"input_dropout_rate": 0.25, "dropout_rate": 0.25, "recurrent_dropout_rate": 0.25}
 VARIANTS = {
@@ -129,8 +129,8 @@ found = {key: np.stack(values) for key, values in found.items()}  # (n_repeats, 
 # Curves over the epochs
 # ----------------------
 #
-# The mean of all repeats; the band is their standard deviation. Accuracy on the training rows is
-# measured with dropout off.
+# The lines are the mean of all repeats; the bands are their standard deviation. Accuracy on the
+# training rows is measured with dropout off.
 
 figure, axes = plt.subplots(len(TASKS), 2, figsize=(10, 6.5), layout="constrained")
 epochs = np.arange(1, N_EPOCHS + 1)
@@ -153,8 +153,8 @@ plt.show()
 #
 # Mean ± standard deviation of the repeats after the last epoch. *Late overfitting* is how far the
 # test loss at the end lies above its minimum. *Variational has less* counts the repeats in which
-# the variational network ends with less of it than the one of that line, and *best epoch* is the
-# one in which the mean test loss is lowest.
+# the variational network has less late overfitting than the network of that line, and *best epoch*
+# is the epoch in which the mean test loss is lowest.
 
 
 def summary(task):
@@ -177,11 +177,12 @@ for task in TASKS:
         print(f"{task}:\n{tabulate(lines, headers)}\n")
 
 # %%
-# In the full version, half of the claim holds here. Against no dropout at all, one mask for all
-# steps does resist overfitting: on the sentences the test loss climbs much less from its minimum,
-# in every repeat, and the gap in accuracy shrinks. But fresh masks do it just as well, and which of
-# the two climbs less changes from one repeat to the next. On the digits neither kind overfits late;
-# there the variational network ends with the lower test loss, and about one more correct prediction
-# in a hundred. Sequences of 8 to 20 steps may be too short for fresh masks to do the harm that the
-# paper reports for long texts. Nor does dropout make early stopping needless: on the sentences,
-# where labels are wrong, the mean test loss of each variant is lowest early in training.
+# In the full version, half of the claim is confirmed. Compared with no dropout, one mask for all
+# steps does resist overfitting: on the sentences the test loss rises much less from its minimum, in
+# every repeat, and the gap in accuracy shrinks. But fresh masks do so just as well, and which of
+# the two test losses rises less changes from one repeat to the next. On the digits neither kind
+# overfits late; there the variational network ends with the lower test loss, and about one more
+# correct prediction in a hundred. Sequences of 8 to 20 steps may be too short for fresh masks to do
+# the harm that the paper reports for long texts. Nor does dropout make early stopping unnecessary:
+# on the sentences, where labels are wrong, the mean test loss of each variant is lowest early in
+# training.

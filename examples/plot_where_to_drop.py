@@ -3,21 +3,21 @@
 Where to drop: input, between, before the output, all
 =====================================================
 
-Every place of dropout narrows the gap on the diabetes data, dropping before the output at the
-lowest price; on two easier data sets no place makes a difference.
+On the diabetes data, dropout in any place narrows the gap, and before the output it costs least; on
+two easier data sets it makes no difference in any place.
 
-Dropout can go before every layer. Does the place matter when the amount is the same? A network
-with two hidden layers has three places: its inputs, the units between the hidden layers, and those
-before the output. Four variants drop in one of them or in all, with rates that add up to the same
-total, and :func:`~sklearn_dropout.compare_overfitting` compares each with the network without
-dropout, over repeated cross-validation, on three data sets.
+Dropout can go before every layer. Does the place matter when the amount is the same? A network with
+two hidden layers has three places: its inputs, the units between the hidden layers, and those
+before the output. Four variants have dropout in one of them or in all, with rates that add up to
+the same total, and :func:`~sklearn_dropout.compare_overfitting` compares each with the network
+without dropout, over repeated cross-validation, on three data sets.
 """
 
 # %%
 # One total, four ways to spend it
 # --------------------------------
 #
-# A total of 0.6: the rate of one place, or a third of it at each of three.
+# The total is 0.6: the rate of one place, or three rates of a third of it each.
 
 import os
 import time
@@ -64,8 +64,8 @@ def model(estimator, place):
 # The comparison
 # --------------
 #
-# 5 folds, 10 times, are the default: 250 networks for each data set. An estimator is called better
-# or worse than the one without dropout only where the test separates them.
+# The default is 5 folds, repeated 10 times: 250 networks for each data set. An estimator is called
+# better or worse than the one without dropout only if the difference is significant.
 
 comparisons = {}
 for name, (load, estimator) in DATA.items():
@@ -92,12 +92,12 @@ plt.show()
 
 # %%
 # In the full version there is something to regularise on the diabetes data: the plain network
-# explains far more of the variance of the training rows than of the others. Every variant narrows
-# that gap, and the test separates all four from no dropout. They do it at different prices.
-# Dropping more than half of ten informative inputs narrows the gap most, by holding the network
-# back: the test score does not gain. Dropping before the output narrows it least and has the
-# highest test score: its interval, taken alone, excludes zero, but as one of four comparisons it
-# does not stand, so nothing is ranked by test score.
+# explains far more of the variance of the training rows than of the test rows. Every variant
+# narrows that gap, and all four gaps differ significantly from that without dropout. The variants
+# differ in their cost. Dropping more than half of ten informative inputs narrows the gap most, but
+# by restricting the network: the test score does not rise. Dropping before the output narrows it
+# least and has the highest test score. Its interval, taken alone, excludes zero, but as one of four
+# comparisons the difference is not significant, so nothing is ranked by test score.
 #
-# On wine and breast cancer the plain network is near its best already. Small gaps are left, and no
-# variant can be told from no dropout.
+# On wine and breast cancer the plain network is near its best already. The gaps that are left are
+# small, and no variant differs significantly from no dropout.
