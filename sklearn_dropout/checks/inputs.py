@@ -12,19 +12,23 @@ _CONVERSION = "array element", "inhomogeneous", "real number", "one element", "E
 _NESTED = (list, tuple, np.ndarray, torch.Tensor)
 
 
-def check_container(X):
+def check_container(X, name="X"):
     """Refuse containers that are neither arrays nor lists of rows."""
-    if isinstance(X, (Dataset, DataLoader)):
+    if isinstance(X, (str, bytes)):
+        remedy = f"the values, such as frame[{X!r}]"
+    elif isinstance(X, (Dataset, DataLoader)):
         remedy = "its inputs and targets as X and y, such as `X, y = dataset.tensors`"
     elif isinstance(X, PackedSequence):
-        remedy = "a list of sequences, such as torch.nn.utils.rnn.unpack_sequence(X)"
+        remedy = f"a list of sequences, such as torch.nn.utils.rnn.unpack_sequence({name})"
     elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # as a sparse matrix may have
-        remedy = "its values as columns, such as pandas.DataFrame(X)"
+        remedy = f"its values, such as pandas.DataFrame({name})"
     elif isinstance(X, (Iterator, Set)):
-        remedy = "the rows in their order, such as list(X)"
+        remedy = f"the rows in their order, such as list({name})"
     else:
         return
-    raise TypeError(f"X is a {type(X).__name__}; it must be an array or a list. Pass {remedy}.")
+    raise TypeError(
+        f"{name} is a {type(X).__name__}; it must be an array or a list. Pass {remedy}."
+    )
 
 
 def explain(X, error, remedies):

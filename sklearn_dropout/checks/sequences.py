@@ -73,6 +73,9 @@ def as_rectangle(X, padding, n_channels=None):
     sequences = [np.asarray(as_array(sequence)) for sequence in X]
     if not sequences:
         return np.empty((0, 0)), False
+    for row, sequence in enumerate(sequences):
+        if sequence.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: X has {sequence.dtype} in row {row}.")
     if padding is None:
         _refuse_missing(sequences)
     if len({s.shape for s in sequences}) == 1 and sequences[0].size:

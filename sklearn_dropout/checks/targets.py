@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from .inputs import check_container
 from .validation import as_array, is_time, refuse_times
 
 _LARGEST_LABEL = 2.0**62  # up to which scikit-learn takes numbers as integers
@@ -24,6 +25,7 @@ def check_targets(y, name, numeric):
     numeric : bool
         Whether the targets must be numbers, as those of a regressor.
     """
+    check_container(y, name)
     y = as_array(y, name)
     if sparse.issparse(y):
         _check_sparse(y, name, numeric)

@@ -214,7 +214,9 @@ def check_rates(name, rates, n_sites, site):
     values = _numbers(name, rates)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"{name}={rates!r} must be a number, or one number for each of the {site}.")
-    if values.ndim > 1 or (values.ndim == 1 and len(values) != n_sites):
+    if values.ndim > 1:
+        raise ValueError(f"{name}={rates!r} is nested: give one number, or a flat list of them.")
+    if values.ndim == 1 and len(values) != n_sites:
         raise ValueError(
             f"{name}={rates!r} has {values.size} rates for {n_sites} {site}. "
             "Give one number for all of them, or one for each."
@@ -285,9 +287,9 @@ def check_device(device):
     try:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"device={device!r} cannot be used here ({reason}) Use 'cpu' or 'auto'."
+            f"device={device!r} cannot be used here ({reason}). Use 'cpu' or 'auto'."
         ) from error
     return str(device)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ..checks.validation import check_matplotlib_support
 
@@ -139,6 +139,7 @@ class IntervalCoverageDisplay:
         last = estimator[-1] if hasattr(estimator, "steps") else estimator
         inputs = estimator[:-1].transform(X) if last is not estimator else X
         y, levels = np.asarray(y, dtype=float), np.asarray(levels, dtype=float)
+        check_consistent_length(X, y)
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}; draw one output at a time, of shape (n,).")
         if not ((levels > 0) & (levels < 1)).all():

@@ -85,6 +85,12 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
                 f"estimator={self.estimator!r} does not end with a network of this package. Pass "
                 "one, or a pipeline that ends with one."
             )
+        if is_classifier(network) != is_classifier(self):
+            kind = "Classifier" if is_classifier(network) else "Regressor"
+            raise TypeError(
+                f"estimator={self.estimator!r} does not fit into a {type(self).__name__}. Use "
+                f"DropoutEnsemble{kind}."
+            )
         X, y, sample_weight = indexable(X, y, sample_weight)
         folds = None if self.cv is None else self._folds(X, y)
         seeds = np.random.SeedSequence(seed_from(self.random_state)).generate_state(

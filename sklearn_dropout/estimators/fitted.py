@@ -188,6 +188,8 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         n_hidden = self._n_hidden_layers()
+        if not n_hidden:
+            raise ValueError("This network has no hidden layer: hidden_layer_sizes is empty.")
         if not isinstance(layer, Integral) or not -n_hidden <= layer < n_hidden:
             raise ValueError(
                 f"layer={layer!r} is not one of the {n_hidden} hidden layers of this network. Give "

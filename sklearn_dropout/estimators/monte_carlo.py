@@ -108,13 +108,7 @@ class MonteCarlo:
         """Arguments of the calls that sample: `X` as a table, and the streams of the masks."""
         check_is_fitted(self)
         check_n_samples(n_samples)
-        try:
-            seed = seed_from(random_state)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"random_state={random_state!r} must be an int >= 0, a numpy.random.RandomState or "
-                "None."
-            ) from error
+        seed = seed_from(random_state)
         return self._validate(X, reset=False), Streams(seed)
 
     def _reduce(self, X, n_samples, streams, moments, answers=None):

@@ -270,10 +270,12 @@ def check_noise(learner, X):
             "input_noise_std=0, input_dropout_rate, or a dense X."
         )
     if learner.dropout_type == "alpha" and learner.activation != "selu":
+        has = f"activation={learner.activation!r}. Use"
+        if getattr(learner, "cell", "rnn") != "rnn":
+            has = f"cell={learner.cell!r} has other units. Use cell='rnn',"
         warnings.warn(
-            "dropout_type='alpha' keeps mean and variance of SELU units only, but activation="
-            f"{learner.activation!r}. Use activation='selu' with weight_init='lecun_normal', or "
-            "dropout_type='bernoulli'.",
+            f"dropout_type='alpha' keeps mean and variance of SELU units only, but {has} "
+            "activation='selu' and weight_init='lecun_normal', or dropout_type='bernoulli'.",
             stacklevel=2,
         )
 

@@ -1,6 +1,7 @@
 """Concrete dropout: the rate is a parameter, learned with the weights."""
 
 import math
+from numbers import Real
 
 import torch
 from torch import nn
@@ -71,6 +72,8 @@ class ConcreteDropout(Dropout):
 
     @rate.setter
     def rate(self, rate):
+        if not isinstance(rate, Real):
+            raise TypeError(f"rate={rate!r} must be a number in (0, 1).")
         if not 0 < rate < 1:
             raise ValueError(
                 f"rate={rate!r} is outside (0, 1). It is the fraction of units dropped to start "

@@ -1,5 +1,7 @@
 """Dropout layers for any PyTorch model."""
 
+from numbers import Real
+
 import torch
 from torch import nn
 
@@ -49,6 +51,8 @@ class DropoutLayer(nn.Module):
 
     @rate.setter
     def rate(self, rate):
+        if not isinstance(rate, Real):
+            raise TypeError(f"rate={rate!r} must be a number in [0, 1).")
         if not 0 <= rate < 1:
             raise ValueError(
                 f"rate={rate!r} is outside [0, 1). A rate is the fraction of units dropped; "

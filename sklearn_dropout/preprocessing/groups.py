@@ -48,7 +48,15 @@ class ColumnSources:
             return max(known, key=len)
         if self.sources:
             return rest
-        return _ENDING.sub("", rest) if _ENDING.search(rest) else rest.rpartition("_")[0] or rest
+        if _ENDING.search(rest):
+            return _ENDING.sub("", rest)
+        if rest.count("_") > 1:
+            raise ValueError(
+                f"feature_groups cannot tell the variable of the column {name!r} from its value. "
+                "Fit the transformer before it is given to group_columns_by_source, or choose its "
+                "columns by name in a ColumnTransformer."
+            )
+        return rest.rpartition("_")[0] or rest
 
 
 def group_columns_by_source(transformer):
@@ -94,9 +102,11 @@ def group_columns_by_source(transformer):
     ... )
     >>> model = make_pipeline(columns, network).fit(X, [0, 1, 0, 1])
     """
+    if isinstance(transformer, type) or not hasattr(transformer, "transform"):
+        raise TypeError(f"transformer={transformer!r} must be an instance of a transformer.")
     if isinstance(transformer, Pipeline):
-        known = [ColumnSources()]
-        known += [group_columns_by_source(step) for _, step in transformer.steps]
+        steps = [step for _, step in transformer.steps if hasattr(step, "transform")]
+        known = map(group_columns_by_source, steps)
         named = [found for found in known if found.sources]
         return named[0] if named else ColumnSources()
     if hasattr(transformer, "feature_names_in_"):

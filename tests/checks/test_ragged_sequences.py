@@ -146,3 +146,9 @@ def test_bad_padding(Est, params, X, message):
     with pytest.raises(ValueError, match=message):
         est.fit(X, [0, 1])
     assert not hasattr(est, "n_features_in_")
+
+
+def test_complex_sequences():
+    """Their imaginary parts were dropped, with a warning of NumPy's for each."""
+    with pytest.raises(ValueError, match="Complex data not supported: X has complex128 in row 0"):
+        DropoutRNNClassifier().fit([[1j, 2j], [3j]] * 5, [0, 1] * 5)

@@ -415,3 +415,13 @@ def test_a_model_loaded_from_mapped_memory_goes_on_training(Est, method, tmp_pat
     np.testing.assert_array_equal(answers(again, X), before)
     getattr(est, method)(X, y)
     np.testing.assert_array_equal(answers(mapped, X), answers(est, X))
+
+
+@pytest.mark.parametrize(
+    "y", ["species", {0: 1.0, 1: 2.0}, iter([0, 1])], ids=["name", "dict", "it"]
+)
+@pytest.mark.parametrize("Est", [DropoutMLPClassifier, DropoutMLPRegressor])
+def test_targets_that_are_no_array(Est, y):
+    """A column's name ended in "too many values to unpack"."""
+    with pytest.raises(TypeError, match=r"y is a \w+; it must be an array or a list\. Pass"):
+        small(Est).fit(inputs(), y)

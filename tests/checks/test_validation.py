@@ -124,7 +124,7 @@ def test_rates_for_another_number_of_layers(Est, rates, no_training):
 @both
 def test_rates_in_two_dimensions(Est, no_training):
     params = {"dropout_rate": [[0.2, 0.2]]}
-    refuses(Est, *problem(Est), params=params, match="one for each", forbid=no_training)
+    refuses(Est, *problem(Est), params=params, match="is nested", forbid=no_training)
 
 
 @pytest.mark.parametrize("rate", ["0.2", None, {}, [0.2, "a"], [None, 0.1], [0.1j, 0.1], True])

@@ -283,7 +283,7 @@ def test_seed_from():
     assert seed_from(state) != seed_from(np.random.RandomState(0))
     assert seed_from(None) != seed_from(None)
     assert all(type(seed_from(s)) is int for s in (None, np.int8(1), state))
-    with pytest.raises(ValueError, match="cannot be used to seed"):
+    with pytest.raises(ValueError, match="random_state='five' must be an int from 0"):
         seed_from("five")
 
 

@@ -363,3 +363,26 @@ def test_a_fold_without_a_class():
     y = np.sort(np.arange(48) % 3)
     with pytest.raises(ValueError, match="training rows lack a class"):
         ensemble(DropoutEnsembleClassifier, cv=KFold(3)).fit(X, y)
+
+
+@pytest.mark.parametrize("Ensemble", [DropoutEnsembleRegressor, DropoutEnsembleClassifier])
+def test_uncertainty_without_a_seed(Ensemble):
+    """Fresh entropy of 64 bits was refused by the networks as a seed of theirs."""
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    ensemble = Ensemble(n_estimators=2, random_state=0)
+    ensemble.set_params(estimator=clone(ensemble._member()).set_params(max_iter=2))
+    ensemble.fit(X, np.arange(40) % 2)
+    samples = ensemble.sample_predictions(X)
+    assert not np.array_equal(samples, ensemble.sample_predictions(X))
+    assert (ensemble.predict_uncertainty(X).epistemic > 0).all()
+    with pytest.raises(ValueError, match="random_state='a' must be an int from 0 to 4294967295"):
+        ensemble.predict_uncertainty(X, random_state="a")
+
+
+def test_a_network_of_another_task():
+    """Regressors averaged class labels, and gave intervals of them."""
+    X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    with pytest.raises(TypeError, match=r"estimator=.*Use DropoutEnsembleClassifier"):
+        DropoutEnsembleRegressor(DropoutMLPClassifier()).fit(X, y)
+    with pytest.raises(TypeError, match=r"estimator=.*Use DropoutEnsembleRegressor"):
+        DropoutEnsembleClassifier(DropoutMLPRegressor()).fit(X, y)

@@ -69,3 +69,10 @@ def test_layers_that_are_not_there(layer):
     est = small(DropoutMLPClassifier).fit(X, y)
     with pytest.raises(ValueError, match=f"layer={layer!r} is not one of the 1 hidden layers"):
         est.hidden_features(X, layer)
+
+
+def test_a_network_without_hidden_layers():
+    X, y = problem(DropoutMLPClassifier)
+    est = small(DropoutMLPClassifier, hidden_layer_sizes=()).fit(X, y)
+    with pytest.raises(ValueError, match="hidden_layer_sizes is empty"):
+        est.hidden_features(X)

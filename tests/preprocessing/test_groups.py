@@ -103,3 +103,14 @@ def test_names_are_needed():
         network(feature_groups=group_columns_by_source(OneHotEncoder())).fit(np.eye(6), y)
     with pytest.raises(ValueError, match=r"has shape \(2,\), but X has 6 columns.*group_columns"):
         network(feature_groups=[0, 1]).fit(np.eye(6), y)
+
+
+def test_names_that_cannot_be_told_apart_before_the_fit():
+    """A category "new_york" became a group of its own."""
+    groups = group_columns_by_source(OneHotEncoder())
+    assert groups(["town_bonn", "kind_a", "age_bin2"]) == ["town", "kind", "age"]
+    with pytest.raises(ValueError, match=r"'town_new_york'.*Fit the transformer"):
+        groups(["town_bonn", "town_new_york"])
+    for wrong in (None, "town", OneHotEncoder):
+        with pytest.raises(TypeError, match=r"transformer=.*must be an instance"):
+            group_columns_by_source(wrong)
