@@ -47,6 +47,19 @@ def answers(est, X):
     return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
+def assert_same(one, other, X):
+    """The same network, bit for bit."""
+    for ours, theirs in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(answers(one, X), answers(other, X))
+    assert one.loss_curve_ == other.loss_curve_
+
+
+def differ(one, other):
+    """Whether two networks have different weights."""
+    return any(not np.array_equal(a, b) for a, b in zip(one.coefs_, other.coefs_))
+
+
 def spread(**axes):
     """Run a test over all values of each argument, but not over all combinations of them.
 

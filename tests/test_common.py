@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from _families import answers
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -77,10 +78,6 @@ def problem(Est, seed=0, n=60):
     X = rng.standard_normal((n, 4))
     y = X[:, 0] + 0.3 * X[:, 1] ** 2 + 0.1 * rng.standard_normal(n)
     return X, np.where(y > 0.2, "yes", "no") if is_classifier(Est()) else 10 * y + 3
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
 def chain(error):

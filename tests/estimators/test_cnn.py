@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from _families import answers, assert_same, differ
 from scipy import sparse
 from scipy.signal import correlate
 from scipy.special import softmax
@@ -51,22 +52,6 @@ def data(Est, shape=SHAPES["images"], seed=0, n=40):
     y = rng.uniform(-1, 1, n)
     X = y.reshape(-1, *[1] * len(shape)) + 0.5 * rng.standard_normal((n, *shape))
     return X, np.digitize(y, [-0.3, 0.3]) if is_classifier(Est()) else 10 * y + 3
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
-
-
-def assert_same(one, other, X):
-    """The same network, bit for bit."""
-    for ours, theirs in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_):
-        np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(answers(one, X), answers(other, X))
-    assert one.loss_curve_ == other.loss_curve_
-
-
-def differ(one, other):
-    return any(not np.array_equal(a, b) for a, b in zip(one.coefs_, other.coefs_))
 
 
 def first_call(est, y):

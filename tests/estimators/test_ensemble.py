@@ -6,7 +6,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
-from _families import problem, small
+from _families import answers, problem, small
 from scipy.stats import binom
 from sklearn.base import clone, is_classifier
 from sklearn.compose import TransformedTargetRegressor
@@ -37,10 +37,6 @@ both = pytest.mark.parametrize("Ensemble", BOTH)
 def ensemble(Ensemble, n=4, **params):
     options = {"n_estimators": n, "random_state": 0} | params
     return Ensemble(options.pop("estimator", small(BOTH[Ensemble])), **options)
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
 # Array API inputs are tried only where SciPy is told to take them.

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from _families import spread
+from _families import answers, assert_same, differ, spread
 from scipy import sparse
 from scipy.special import erf, expit, softmax
 from sklearn.base import clone, is_classifier
@@ -67,22 +67,6 @@ def data(Est, seed=0, n=50):
 
 def make(kind, **params):
     return TARGETS[kind][0](**SMALL | ({"loss": "poisson"} if kind == "counts" else {}) | params)
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
-
-
-def assert_same(one, other, X):
-    """The same network, bit for bit."""
-    for ours, theirs in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_):
-        np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(answers(one, X), answers(other, X))
-    assert one.loss_curve_ == other.loss_curve_
-
-
-def differ(one, other):
-    return any(not np.array_equal(a, b) for a, b in zip(one.coefs_, other.coefs_))
 
 
 def by_hand(est, X):

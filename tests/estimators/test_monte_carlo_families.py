@@ -24,7 +24,6 @@ NETWORKS = {
 }
 CASES = [(name, task) for name in NETWORKS for task in ("Classifier", "Regressor")]
 every_network = pytest.mark.parametrize(("name", "task"), CASES)
-SEEDS = [0, 1, 2]
 
 
 def fitted(name, task, n=40, **params):

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from _families import spread
+from _families import answers, spread
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -49,10 +49,6 @@ def tokens(Est, n=40, n_steps=7, seed=0):
     X[:, 2] = rng.integers(1, N_TOKENS, n)
     y = (X == 3).any(axis=1)
     return X, np.where(y, "yes", "no") if is_classifier(Est()) else y.astype(float)
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
 def outputs_of_module(est, X):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from _families import answers
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
@@ -42,10 +43,6 @@ def problem(Est, seed=0, n=40):
     X = rng.standard_normal((n, 4)).astype(np.float32)
     y = X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.1 * rng.standard_normal(n)
     return X, np.array(["a", "b", "c"])[np.digitize(y, [0, 1])] if is_classifier(Est()) else 5 * y
-
-
-def answers(est, X):
-    return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
 def assert_same(one, other):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from _families import answers
 from scipy import sparse
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, KFold, ParameterGrid
@@ -105,10 +106,6 @@ def fits(Search, est, grid, X, y, fit_params, cv, **options):
     Search(est, grid, cv=cv, scoring=recorder, refit=False, **options).fit(X, y, **fit_params)
     assert len(recorder.fits) == len(ParameterGrid(grid)) * cv.get_n_splits()
     return recorder.fits
-
-
-def answers(estimator, X):
-    return estimator.predict_proba(X) if is_classifier(estimator) else estimator.predict(X)
 
 
 def assert_same_fit(ours, theirs, X):
