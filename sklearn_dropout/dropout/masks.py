@@ -14,6 +14,7 @@ JMLR 15, section 4 (the model) and section 10 (scaling at training time).
 """
 
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -40,11 +41,10 @@ def random_lanes(n_lanes, source, device="cpu"):
     """
     n_words = -(-n_lanes // 4)
     if isinstance(source, np.random.BitGenerator) and n_words:
-        words = torch.from_numpy(source.random_raw(n_words).view(np.int64))
-    else:
-        words = torch.empty(n_words, dtype=torch.int64, device=device)
-        if n_words:
-            words.random_(-(2**63), None, generator=source)
+        return torch.from_numpy(source.random_raw(n_words).view(np.int16))
+    words = torch.empty(n_words, dtype=torch.int64, device=device)
+    if n_words:
+        words.random_(-(2**63), None, generator=source)
     return words.view(torch.int16)
 
 
@@ -114,7 +114,8 @@ class MaskSource:
 
     def __init__(self, widths, n_rows, bits, device="cpu"):
         self.n_rows = n_rows
-        self._widths = [n_rows * width for width in widths]
+        *self._starts, self._size = accumulate((n_rows * width for width in widths), initial=0)
+        self._widths = widths
         self._bits = bits
         self._device = device
         self._lanes = None
@@ -126,8 +127,9 @@ class MaskSource:
     def lanes(self, site):
         """Lanes of one site in this step: int16 tensor of shape (n_rows, width)."""
         if self._lanes is None:
-            self._lanes = draw_lanes(self._widths, 1, self._bits, self._device)
-        return self._lanes[site].view(self.n_rows, -1)
+            self._lanes = random_lanes(self._size, self._bits, self._device)
+        start, width = self._starts[site], self._widths[site]
+        return self._lanes.as_strided((self.n_rows, width), (width, 1), start)
 
 
 class PassSource:

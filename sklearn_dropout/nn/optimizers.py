@@ -56,7 +56,7 @@ class SGD(torch.optim.Optimizer):
 
 
 def make_optimizer(module, recipe):
-    """The optimiser of a recipe, with one group for weights and one for biases.
+    """The optimiser of a recipe; that of AdamW has a group for weights and one for biases.
 
     Parameters
     ----------
@@ -64,21 +64,20 @@ def make_optimizer(module, recipe):
     recipe : Recipe
     """
     parameters = list(module.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1]},
-        {"params": [p for p in parameters if p.dim() <= 1]},
-    ]
     learning_rate = recipe.learning_rate_init
     if isinstance(recipe.solver, type):
-        return recipe.solver(groups, lr=learning_rate)
+        return recipe.solver(parameters, lr=learning_rate)
     if recipe.solver == "sgd":
         options = {"momentum": recipe.momentum, "nesterov": recipe.nesterovs_momentum}
-        return SGD(groups, learning_rate, **options)
+        return SGD(parameters, learning_rate, **options)
     options = {"betas": (recipe.beta_1, recipe.beta_2), "eps": recipe.epsilon, "fused": True}
-    if recipe.solver == "adamw":
-        groups[0]["weight_decay"], groups[1]["weight_decay"] = recipe.alpha, 0.0
-        return torch.optim.AdamW(groups, learning_rate, **options)
-    return torch.optim.Adam(groups, learning_rate, **options)
+    if recipe.solver == "adam":
+        return torch.optim.Adam(parameters, learning_rate, **options)
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.alpha},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, learning_rate, **options)
 
 
 # State of the optimisers for each parameter, by the names that both engines use.

@@ -135,7 +135,7 @@ class ModuleTraining:
             source.next_step()
         self.optimizer.zero_grad()
         answer, z = self._run(x)
-        loss = (self.loss.rows(z, y) * share).sum()
+        loss = torch.dot(self.loss.rows(z, y), share)
         regularizer = self._regularizer(weight) if self._concrete else None
         (loss if regularizer is None else loss + regularizer).backward()
         penalty = self._add_penalty(weight)
@@ -329,9 +329,9 @@ class ModuleTraining:
 
 
 def dense_rows(X, rows):
-    """Rows of an array or CSR matrix, as a dense tensor that shares no memory."""
+    """Rows of an array or CSR matrix, given by an array of indices, as a new dense tensor."""
     x = X[rows]
-    return torch.from_numpy(x.toarray() if issparse(x) else np.array(x))
+    return torch.from_numpy(x.toarray() if issparse(x) else x)
 
 
 def _pieces(n_rows, size):

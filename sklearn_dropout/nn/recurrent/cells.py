@@ -36,12 +36,6 @@ def _logistic_slope(x, out):
     return torch.addcmul(x, x, x, value=-1, out=out)
 
 
-def _lstm_blocks(n_units):
-    """Positions of o here and in PyTorch, and of i, f, g: PyTorch has o last."""
-    n = n_units
-    return (slice(n), slice(3 * n, None)), (slice(n, None), slice(3 * n))
-
-
 class LSTM:
     """``c = f * c + i * g``, ``h = o * tanh(c)``; the sums are in the order o, i, f, g.
 
@@ -58,20 +52,17 @@ class LSTM:
     @staticmethod
     def pack(weight_ih, weight_hh, bias, out):
         """Write one direction's weights into a matrix (n_in + 1 + n_units, n_blocks * n_units)."""
-        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
-        for ours, theirs in _lstm_blocks(n):
-            out[:n_in, ours] = weight_ih[theirs].t()
-            out[n_in, ours] = bias[theirs]
-            out[n_in + 1 :, ours] = weight_hh[theirs].t()
+        joined = torch.cat([weight_ih, bias.unsqueeze(1), weight_hh], 1)
+        out.copy_(joined.roll(weight_hh.shape[1], 0).t())
 
     @staticmethod
     def unpack(gradient, weight_ih, weight_hh, bias):
         """Split the gradient of a packed matrix."""
-        n_in, n = weight_ih.shape[1], weight_hh.shape[1]
-        for ours, theirs in _lstm_blocks(n):
-            weight_ih[theirs] = gradient[:n_in, ours].t()
-            bias[theirs] = gradient[n_in, ours]
-            weight_hh[theirs] = gradient[n_in + 1 :, ours].t()
+        n_in = weight_ih.shape[1]
+        joined = gradient.roll(-weight_hh.shape[1], 1).t()
+        weight_ih.copy_(joined[:, :n_in])
+        bias.copy_(joined[:, n_in])
+        weight_hh.copy_(joined[:, n_in + 1 :])
 
     @staticmethod
     def prepare(tape):
