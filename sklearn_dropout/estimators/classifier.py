@@ -12,7 +12,7 @@ from ..checks.targets import check_classes, check_labels
 from ..checks.validation import StrOptions
 from ..checks.weights import check_sum, class_factors, label_factors
 from ..fit.stages import FitCall
-from ..nn.losses import LOSSES
+from ..nn.losses import LOSSES, OUT_ACTIVATIONS
 from ..uncertainty.moments import ProbabilityMoments
 from .base import DropoutNetwork
 
@@ -261,7 +261,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
     def _answers(self, z):
         """Probabilities of the classes, or of each label."""
         if self.out_activation_ == "softmax":
-            return torch.softmax(z, -1)  # the faster kernel depends on the number of threads
+            return OUT_ACTIVATIONS["softmax"](z)
         return torch.sigmoid(self._both_sides(z))
 
     def _n_answers(self):

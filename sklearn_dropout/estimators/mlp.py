@@ -21,7 +21,7 @@ from ..dropout.masks import MaskSource
 from ..dropout.streams import Use, generator
 from ..nn.activations import ACTIVATIONS
 from ..nn.initializers import initial_parameters
-from ..nn.mlp import forward
+from ..nn.mlp import Buffers, forward
 from ..nn.mlp_sampling import sample_outputs
 from ..nn.module import bounded, parameters_of, perceptron
 from ..perceptron import why_unavailable
@@ -196,7 +196,8 @@ class MLPFamily:
         activation = ACTIVATIONS[self._activation]
         widths = [weight.shape[1] for weight in weights] + [0 if issparse(X) else X.shape[1]]
         n_rows = max(1, _CHUNK_VALUES // max(widths))
-        return lambda rows: forward(rows, weights, biases, activation), n_rows
+        buffers = Buffers() if X.shape[0] > n_rows else None
+        return lambda rows: forward(rows, weights, biases, activation, buffers), n_rows
 
     def _draw_masks(self, n_samples, streams):
         """Number of passes, and the noise of the inputs of each layer in each."""

@@ -866,3 +866,18 @@ def test_a_given_validation_set_replaces_the_split(Est):
     assert est.t_ == 60 * 4
     plain = Est(**SMALL | {"max_iter": int(np.argmax(est.validation_scores_)) + 1}).fit(X, y)
     np.testing.assert_array_equal(est.coefs_[0], plain.coefs_[0])
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pieces_of_a_large_table_do_not_overwrite_each_other(monkeypatch, activation, dtype):
+    """Hidden layers share memory between pieces, outputs do not."""
+    X = np.random.default_rng(0).standard_normal((50, 4)).astype(dtype)
+    est = DropoutMLPRegressor((9, 3, 7), activation=activation, max_iter=1, random_state=0)
+    est.fit(X, X[:, :2])
+    expected = est.predict(X)
+    monkeypatch.setattr("sklearn_dropout.estimators.mlp._CHUNK_VALUES", 9 * 8)  # eight rows
+    np.testing.assert_allclose(
+        est.predict(X), expected, rtol=1e-5 if dtype == np.float32 else 1e-12
+    )
+    np.testing.assert_allclose(est.predict(sparse.csr_array(X)), expected, rtol=1e-4)

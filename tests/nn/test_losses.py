@@ -231,3 +231,15 @@ def test_the_sign_of_a_dropped_gate_tells_active_and_kept(name):
     activation.forward(z, out)
     activation.backward(d, out * mask)
     assert d.tolist() == [0.0, 0.0, 0.0, 0.0, 7.0]
+
+
+@pytest.mark.parametrize("n_classes", [2, 16, 17])
+def test_softmax(n_classes):
+    """Few classes have a formula of their own, the others PyTorch's."""
+    z = torch.linspace(-90, 90, 12 * n_classes, dtype=torch.float64).view(12, n_classes)
+    z[0, 0], z[1, 1] = -torch.inf, torch.nan
+    z.requires_grad_()
+    found, expected = OUT_ACTIVATIONS["softmax"](z), torch.softmax(z, -1)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    (found[2:, 0].sum() + expected[2:, 1].sum()).backward()  # both can be differentiated
+    assert z.grad[2:].isfinite().all()
