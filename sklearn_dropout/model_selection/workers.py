@@ -9,7 +9,7 @@ from joblib.parallel import get_active_backend
 from sklearn import config_context, get_config
 from sklearn.utils.parallel import Parallel, delayed
 
-from ..nn.settings import torch_threads
+from ..nn.settings import set_threads_here, torch_threads
 from .jobs import quietly
 from .plan import make_pieces
 
@@ -97,7 +97,7 @@ class Workers:
             with config_context(**config):
                 return _run_with_bar(evaluate, piece, bar, stop)
 
-        with ThreadPoolExecutor(self.n_workers, "search") as pool:
+        with ThreadPoolExecutor(self.n_workers, "search", set_threads_here, (1,)) as pool:
             try:
                 for piece in pieces:
                     pool.submit(work, piece).add_done_callback(done.put)

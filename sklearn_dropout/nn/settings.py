@@ -48,7 +48,7 @@ def threads_to_use():
     return 1 if _forked else _threads_here()
 
 
-def _set_threads_here(n_threads):
+def set_threads_here(n_threads):
     """Set the number of intra-op threads of the calling thread, and of no other.
 
     ``torch.set_num_threads`` also sets the default of threads that have not computed anything yet.
@@ -84,10 +84,10 @@ def torch_threads(n_threads):
         yield
         return
     try:
-        _set_threads_here(n_threads)
+        set_threads_here(n_threads)
         yield
     finally:
-        _set_threads_here(before)
+        set_threads_here(before)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def in_threads(function, items):
     """
     n_threads = min(threads_to_use(), len(items))
     if n_threads > 1:
-        with ThreadPoolExecutor(n_threads, "predict", _set_threads_here, (1,)) as pool:
+        with ThreadPoolExecutor(n_threads, "predict", set_threads_here, (1,)) as pool:
             return list(pool.map(function, items))
     with _one_thread_briefly():
         return [function(item) for item in items]
