@@ -49,7 +49,7 @@ def multiply_block(layers, X, first_row, n_rows, params, gradient, work, overwri
         else:
             w = matrix(params, layers[layer, WEIGHTS], n_in, n_out)
             out = matrix(work, layers[layer, OUTPUTS], n_rows, n_out)
-            multiply(out, vector(work, 0, n_out), 0, x, False, 0, w)
+            multiply(out, vector(work, 0, n_out), 0, x, False, w)
     for layer in range(n_layers - 1, -1, -1):
         n_in, n_out = layers[layer, N_IN], layers[layer, N_OUT]
         x = matrix(X, first_row * n_in, n_rows, n_in)
@@ -61,14 +61,14 @@ def multiply_block(layers, X, first_row, n_rows, params, gradient, work, overwri
             weighted_rows(x, column, True, g, overwrite)
         else:
             sums = vector(work, 0, n_out) if overwrite else g
-            multiply(matrix(g, 0, n_in, n_out), sums, 0 if overwrite else n_out, x, True, 0, d)
+            multiply(matrix(g, 0, n_in, n_out), sums, 0 if overwrite else n_out, x, True, d)
         if layer > 0:
             below = matrix(work, layers[layer - 1, DELTAS], n_rows, n_in)
             if n_out == 1:
                 outer(column, vector(params, layers[layer, WEIGHTS], n_in), below)
             else:
                 turned = matrix(work, layers[layer, TURNED], n_out, n_in)
-                multiply(below, vector(work, 0, n_in), 0, d, False, 0, turned)
+                multiply(below, vector(work, 0, n_in), 0, d, False, turned)
 
 
 @entry

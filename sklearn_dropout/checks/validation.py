@@ -280,6 +280,8 @@ def check_feature_groups(feature_groups, n_features, names=None):
 
 def check_device(device):
     """Name of a device that works on this machine."""
+    if device == "cpu":
+        return device
     if device == "auto":
         if not torch.accelerator.is_available():
             return "cpu"

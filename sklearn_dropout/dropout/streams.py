@@ -5,6 +5,7 @@ changes neither its batches nor the masks of its hidden layers.
 """
 
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,7 +28,13 @@ class Use(IntEnum):
 
 def bits(seed, use, n_epochs=0):
     """NumPy bit generator of one use of a seed, from the given epoch on."""
-    return np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(int(use), n_epochs)))
+    return np.random.SFC64(_sequence(seed, int(use), n_epochs))
+
+
+@lru_cache(256)
+def _sequence(seed, *key):
+    """Entropy of one use of a seed; making it takes longer than making its generator."""
+    return np.random.SeedSequence(seed, spawn_key=key)
 
 
 def generator(seed, use, n_epochs=0):

@@ -140,7 +140,8 @@ class Trainer:
             record["dropout_rate"] = _one_or_more(factor * self.fit.dropout.rates["hidden"])
         if len(records) == 1:
             self._evaluate(records[0])
-        n_finite = int(np.isfinite(losses).cumprod().sum())
+        finite = np.isfinite(losses)
+        n_finite = n_epochs if finite.all() else int(finite.argmin())
         records = records[: n_finite + 1]
         self.record += records  # only now: an interruption may come before
         if n_finite < n_epochs:

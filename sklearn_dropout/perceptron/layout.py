@@ -4,7 +4,7 @@ The compiled functions take few arrays, each of one type: integers are in `layer
 real numbers in `settings` and `plan`.
 """
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -22,7 +22,6 @@ N_COLUMNS = 10
     NESTEROV,
     BATCH,
     N_ROWS,
-    N_FULL,
     BLOCK,
     SPARSE,
     WEIGHTED,
@@ -48,7 +47,7 @@ N_COLUMNS = 10
     SQUARES,
     N_PARTS,
     N_COUNTS,
-) = range(32)
+) = range(31)
 
 # Places in `settings`, in float64; after the last come numbers of each hidden layer.
 (
@@ -118,21 +117,21 @@ def network_layout(sizes):
     """
     layers = np.zeros((len(sizes) - 1, N_COLUMNS), dtype=np.int64)
     layers[:, N_IN], layers[:, N_OUT] = sizes[:-1], sizes[1:]
-    products = layers[:, N_IN] * layers[:, N_OUT]
-    layers[:, WEIGHTS] = np.cumsum(products) - products
-    layers[:, BIASES] = products.sum() + np.cumsum(layers[:, N_OUT]) - layers[:, N_OUT]
+    *weights, biases = accumulate((a * b for a, b in pairwise(sizes)), initial=0)
+    layers[:, WEIGHTS] = weights
+    layers[:, BIASES] = list(accumulate(sizes[1:-1], initial=biases))
     return layers
 
 
 def work_layout(layers, counts):
-    """Set the positions of the intermediate results of a block of rows.
+    """Set the positions of the intermediate results of a block of rows for each part.
 
     Returns
     -------
     n_numbers : int
         Size of the work space.
     """
-    block, at = int(counts[BLOCK]), 0
+    block, at = int(counts[BLOCK] * counts[N_PARTS]), 0
 
     def take(n_numbers):
         nonlocal at
@@ -140,23 +139,23 @@ def work_layout(layers, counts):
         at += -(-n_numbers // 16) * 16
         return first
 
-    n_features, n_outputs = int(layers[0, N_IN]), int(layers[-1, N_OUT])
-    counts[N_ZEROS] = layers[:, :2].max() + LANES
-    counts[ZEROS] = take(int(counts[N_ZEROS]))
-    counts[SQUARES] = take(int(layers[:, N_OUT].max()))
+    sizes = layers[:, :2].tolist()
+    n_features, n_outputs = sizes[0][0], sizes[-1][1]
+    counts[N_ZEROS] = n_zeros = max(map(max, sizes)) + LANES
+    counts[ZEROS] = take(n_zeros)
+    counts[SQUARES] = take(max(n_out for _, n_out in sizes))
     counts[INPUTS] = take(0 if counts[SPARSE] else block * n_features)
     counts[TARGETS] = take(block * n_outputs)
-    for layer in layers:
-        for place in (SUMS, SLOPES, DELTAS):
-            layer[place] = take(block * int(layer[N_OUT]))
-    for layer in layers[1:]:
-        layer[TURNED] = take(int(layer[N_IN] * layer[N_OUT]))
+    layers[:, [SUMS, SLOPES, DELTAS]] = [
+        [take(block * n_out) for _ in range(3)] for _, n_out in sizes
+    ]
+    layers[1:, TURNED] = [take(n_in * n_out) for n_in, n_out in sizes[1:]]
     return at + 2 * LANES
 
 
-def part_of_block(layers, counts, first):
-    """The positions for a thread whose rows begin with row `first` of the block."""
-    layers, counts = layers.copy(), counts.copy()
+def of_part(layers, counts, part):
+    """The positions for one of several threads, which have blocks of their own."""
+    layers, counts, first = layers.copy(), counts.copy(), part * counts[BLOCK]
     counts[INPUTS] += first * layers[0, N_IN]
     counts[TARGETS] += first * layers[-1, N_OUT]
     layers[:, [SUMS, SLOPES, DELTAS]] += first * layers[:, [N_OUT]]

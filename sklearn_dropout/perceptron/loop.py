@@ -9,9 +9,9 @@ from . import layout as at
 from .compile import entry, inner
 from .denormals import FLUSH, control_word, set_control_word
 from .noise import GAUSSIAN, add_normals, perturb_inputs
-from .passes import backward, forward, gradients, loss_of_block, part_of_layer
+from .passes import add_gradient, backward, forward, loss_of_block
 from .sparse import clear_sparse_gradient
-from .updates import ADAMW, SGD, adam, clip_norms, sgd, squared_norm
+from .updates import ADAMW, SGD, adam, add, clip_norms, fill, sgd, squared_norm
 from .views import matrix, vector
 
 
@@ -107,14 +107,13 @@ def weight_of_batch(is_weighted, weight, order):
 
 
 @inner(types.void)
-def update(counts, settings, params, gradient, first, second, total_weight, start, stop):
-    """Update the parameters from `start` to `stop`: weights or biases, not both."""
+def update(counts, settings, params, g, first, second, total_weight, start):
+    """Update parameters from `start` on, weights or biases, by their gradient `g`."""
     real = params.dtype.type
     solver, is_weights = counts[at.SOLVER], start < counts[at.N_WEIGHTS]
     rate, alpha = settings[at.LEARNING_RATE], settings[at.ALPHA]
     decay = real(alpha / total_weight if is_weights and solver != ADAMW else 0.0)
-    n = stop - start
-    p, g, m = vector(params, start, n), vector(gradient, start, n), vector(first, start, n)
+    p, m = vector(params, start, g.size), vector(first, start, g.size)
     if solver == SGD:
         nesterov = counts[at.NESTEROV] != 0
         sgd(p, g, m, decay, real(settings[at.MOMENTUM]), nesterov, real(rate))
@@ -123,7 +122,7 @@ def update(counts, settings, params, gradient, first, second, total_weight, star
     beta_1, beta_2 = settings[at.BETA_1], settings[at.BETA_2]
     count = float(counts[at.STEPS_DONE])
     adam(
-        p, g, m, vector(second, start, n), decay, real(shrink),
+        p, g, m, vector(second, start, g.size), decay, real(shrink),
         real(beta_1), real(1.0 - beta_1), real(beta_2), real(1.0 - beta_2),
         real(rate / (1.0 - beta_1**count)), real(1.0 / math.sqrt(1.0 - beta_2**count)),
         real(settings[at.EPSILON]),
@@ -189,9 +188,9 @@ def pass_rows(
     order : int64 array of shape (n_batch,)
         Positions of the rows among the training rows.
     gradient : array of shape (n_parameters,)
-        Overwritten, unless several threads share the rows.
-    places : int64 array of shape (n_batch,)
-        Positions of the rows in the data.
+        Overwritten by that of these rows; with sparse rows that of the first layer is added.
+    places : int64 array of shape (batch_size,)
+        Positions of the rows of the batch in the data.
     total_weight : float
         Of the batch.
     last : bool
@@ -206,6 +205,8 @@ def pass_rows(
     n_groups = counts[at.N_GROUPS]
     w_groups = counts[at.WORDS_INPUT]
     loss = 0.0
+    if begin == end:
+        fill(gradient, 0.0)
     for r0 in range(begin, end, counts[at.BLOCK]):
         n = min(counts[at.BLOCK], end - r0)
         y = matrix(work, counts[at.TARGETS], n, n_outputs)
@@ -239,55 +240,56 @@ def pass_rows(
             counts, layers, settings, work, row_weight, 1.0 / total_weight, n, sums, last
         )
         backward(counts, layers, settings, params, work, n)
-        if counts[at.N_PARTS] == 1:
-            gradients(
-                counts, layers, settings, X, starts, indices, groups, here, gradient, work, lanes,
-                n, r0, r0 == begin, 0, 1,
-            )  # fmt: skip
+        add_gradient(
+            counts, layers, settings, X, starts, indices, groups, here, gradient, work, lanes, n,
+            r0, r0 == begin,
+        )  # fmt: skip
     return loss
 
 
 @inner(types.float64)
-def end_step(counts, layers, settings, params, gradient, first, second, total_weight, part):
+def end_step(
+    counts, settings, params, gradients, first, second, total_weight, part, n_parts
+):  # fmt: skip
     """Update a part of the parameters.
+
+    Parameters
+    ----------
+    gradients : array of shape (n_parts * n_numbers,)
+        One for the rows of each part; their sum replaces the first one.
 
     Returns
     -------
     penalty : float
         L2 penalty of these parameters in the loss, times the weight of the batch.
     """
-    n_parts, n_weights = counts[at.N_PARTS], counts[at.N_WEIGHTS]
-    # One thread updates all weights at once, several update a part of each layer.
-    n_pieces = 1 if n_parts == 1 else layers.shape[0]
+    n_weights, n_parameters = counts[at.N_WEIGHTS], counts[at.N_PARAMETERS]
     squares = 0.0
-    for i in range(n_pieces + 1):
-        if i == n_pieces:
-            begin, end = n_weights, counts[at.N_PARAMETERS] if part == 0 else n_weights
-        elif n_parts == 1:
-            begin, end = 0, n_weights
-        else:
-            n_out = layers[i, at.N_OUT]
-            from_input, to_input = part_of_layer(layers[i, at.N_IN], n_out, part, n_parts)
-            begin = layers[i, at.WEIGHTS] + from_input * n_out
-            end = layers[i, at.WEIGHTS] + to_input * n_out
+    for start, n in ((0, n_weights), (n_weights, n_parameters - n_weights)):
+        begin, end = start + n * part // n_parts, start + n * (part + 1) // n_parts
         if begin == end:
             continue
-        if i < n_pieces and settings[at.ALPHA] != 0.0 and counts[at.SOLVER] != ADAMW:
+        if start == 0 and settings[at.ALPHA] != 0.0 and counts[at.SOLVER] != ADAMW:
             squares += squared_norm(vector(params, begin, end - begin))
-        update(counts, settings, params, gradient, first, second, total_weight, begin, end)
+        total = vector(gradients, begin, end - begin)
+        for other in range(1, n_parts):
+            add(total, vector(gradients, other * (gradients.size // n_parts) + begin, total.size))
+        update(counts, settings, params, total, first, second, total_weight, begin)
     return 0.5 * settings[at.ALPHA] * squares
 
 
 @entry
 def train(
     counts, layers, settings, plan, X, starts, indices, rows, groups, targets, codes, weight,
-    order, params, gradient, first, second, work, states, words, lanes, places, row_weight, losses,
+    order, params, gradients, first, second, work, states, words, lanes, places, row_weight, losses,
     sums, begin, end, phases, part,
 ):  # fmt: skip
     """Train for the steps from `begin` to `end`, counted over all epochs of `order`.
 
     Parameters
     ----------
+    gradients : array of shape (n_parts * n_numbers,)
+        One for the rows of each part.
     plan : float64 array of shape (n_epochs, n_columns), or (1, n_columns)
         Rates of each epoch, or of all epochs; see `layout.py`.
     phases : int
@@ -307,33 +309,29 @@ def train(
             follow_plan(counts, layers, settings, vector(plan, row * plan.shape[1], plan.shape[1]))
         start = epoch * n_rows + step % n_steps * batch
         n_batch = min(batch, (epoch + 1) * n_rows - start)
-        here, batch_places = vector(order, start, n_batch), vector(places, 0, n_batch)
-        for i in range(n_batch):
-            places[i] = rows[here[i]]
+        here = vector(order, start, n_batch)
         total_weight = weight_of_batch(counts[at.WEIGHTED] != 0, weight, here)
         if phases & at.DRAW:
             begin_step(counts, layers, params, work, states, words)
         if phases & at.PASS:
+            n_numbers = gradients.size // n_parts
+            gradient = vector(gradients, part * n_numbers, n_numbers)
+            if counts[at.SPARSE]:  # `places` still has the rows of the step before
+                w = layers[0, at.WEIGHTS]
+                g = matrix(gradient, w, layers[0, at.N_IN], layers[0, at.N_OUT])
+                clear_sparse_gradient(starts, indices, places, g)
+            for i in range(n_batch):
+                places[i] = rows[here[i]]
             losses[epoch] += pass_rows(
                 counts, layers, settings, X, starts, indices, groups, targets, codes, weight, here,
-                params, gradient, work, lanes, batch_places, row_weight, sums, total_weight,
-                epoch == losses.size - 1,
-                batch * part // n_parts, min(n_batch, batch * (part + 1) // n_parts),
+                params, gradient, work, lanes, places, row_weight, sums, total_weight,
+                epoch == losses.size - 1, n_batch * part // n_parts,
+                n_batch * (part + 1) // n_parts,
             )  # fmt: skip
         if phases & at.UPDATE:
-            if n_parts > 1:
-                gradients(
-                    counts, layers, settings, X, starts, indices, groups, batch_places, gradient,
-                    work, lanes, n_batch, 0, True, part, n_parts,
-                )  # fmt: skip
             losses[epoch] += end_step(
-                counts, layers, settings, params, gradient, first, second, total_weight, part
+                counts, settings, params, gradients, first, second, total_weight, part, n_parts
             )
-            if counts[at.SPARSE]:
-                n_in, n_out = layers[0, at.N_IN], layers[0, at.N_OUT]
-                from_input, to_input = part_of_layer(n_in, n_out, part, n_parts)
-                g = matrix(gradient, layers[0, at.WEIGHTS], n_in, n_out)
-                clear_sparse_gradient(starts, indices, batch_places, from_input, to_input, g)
         if phases & at.BOUND and settings[at.MAX_NORM] < np.inf:
             bound(layers, settings, params, work, counts[at.SQUARES])
     set_control_word(before)

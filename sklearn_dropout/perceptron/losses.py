@@ -6,6 +6,7 @@ from numba.core import types
 
 from .compile import inner
 from .functions import exp, tanh
+from .views import vector
 
 LOG_LOSS, BINARY_LOG_LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, HUBER, POISSON = range(6)
 WEIGHTED_BINARY_LOG_LOSS, GAUSSIAN, QUANTILE = range(6, 9)
@@ -30,24 +31,34 @@ def _softmax_rows(z, y, d, weight):
     """Cross-entropy of softmax outputs; see `loss_rows`."""
     n_rows, n_outputs = z.shape
     real = z.dtype.type
-    total = 0.0
+    total, product, unit = 0.0, 1.0, weight[0]
     for i in range(n_rows):
         top = z[i, 0]
         for o in range(1, n_outputs):
             # The exponential function below propagates NaN.
             top = z[i, o] if z[i, o] > top else top
-        masses, right, mass = real(0), real(0), real(0)
+        right = real(0)
         for o in range(n_outputs):
-            e = exp(z[i, o] - top)
-            masses += e
-            right += y[i, o] * (z[i, o] - top)
+            d[i, o] = z[i, o] - top
+            right += y[i, o] * d[i, o]
+        total -= weight[i] * float(right)
+    numbers = vector(d, 0, n_rows * n_outputs)
+    for q in range(numbers.size):
+        numbers[q] = exp(numbers[q])
+    for i in range(n_rows):
+        masses, mass = real(0), real(0)
+        for o in range(n_outputs):
+            masses += d[i, o]
             mass += y[i, o]
-            d[i, o] = e
+        # Logarithms are slow: with equal weights, one of the product is enough.
+        if weight[i] * mass != unit or product > _LARGEST_PRODUCT:
+            total += unit * math.log(product)
+            product, unit = 1.0, weight[i] * mass
+        product *= float(masses)
         share = real(1) / masses
         for o in range(n_outputs):
             d[i, o] = d[i, o] * share - y[i, o]
-        total += weight[i] * (mass * math.log(float(masses)) - right)
-    return total
+    return total + unit * math.log(product)
 
 
 @inner(types.float64)
@@ -60,8 +71,7 @@ def _logistic_rows(z, y, d, weight):
         for o in range(n_outputs):
             d[i, o] = exp(-abs(z[i, o]))
     for i in range(n_rows):
-        # Logarithms are slow: with equal weights, one of the product is enough.
-        if weight[i] != unit:
+        if weight[i] != unit:  # one logarithm of a product, as above
             total += unit * math.log(product)
             product, unit = 1.0, weight[i]
         for o in range(n_outputs):

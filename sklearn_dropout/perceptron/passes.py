@@ -50,7 +50,7 @@ def forward(
             one_output(x, w, b[0], vector(work, source, n_rows))
         else:
             w = matrix(params, layers[i, at.WEIGHTS], n_in, n_out)
-            multiply(matrix(work, source, n_rows, n_out), b, 0, x, False, 0, w)
+            multiply(matrix(work, source, n_rows, n_out), b, 0, x, False, w)
         if i < n_layers - 1:
             n = n_rows * n_out
             h, slope = vector(work, source, n), vector(work, layers[i, at.SLOPES], n)
@@ -159,20 +159,20 @@ def backward(counts, layers, settings, params, work, n_rows):
         else:
             d = matrix(work, layers[i, at.DELTAS], n_rows, n_out)
             turned = matrix(work, layers[i, at.TURNED], n_out, n_in)
-            multiply(below, zeros, 0, d, False, 0, turned)
+            multiply(below, zeros, 0, d, False, turned)
             n = n_rows * n_in
             h, slope = vector(work, source, n), vector(work, slope_at, n)
             slopes(kind, vector(work, there, n), h, slope, scale)
 
 
 @inner(types.void)
-def gradients(
+def add_gradient(
     counts, layers, settings, X, starts, indices, groups, places, gradient, work, lanes, n_rows,
-    r0, overwrite, part, n_parts,
+    r0, overwrite,
 ):  # fmt: skip
-    """Gradients from the results of the passes in `work`.
+    """Compute the gradient of a block of rows from the results of its passes in `work`.
 
-    The product of a layer's inputs and the derivatives with respect to its sums.
+    It is the product of a layer's inputs and the derivatives with respect to its sums.
 
     Parameters
     ----------
@@ -180,10 +180,8 @@ def gradients(
         For sparse rows, see `sparse_sums`.
     gradient : array of shape (n_parameters,)
     overwrite : bool
-        Whether to replace it rather than add to it; with sparse rows the gradient of the first
-        layer is always added.
-    part, n_parts : int
-        Which parameters, see `part_of_layer`.
+        Whether to replace what it has rather than add to it; with sparse rows the gradient of the
+        first layer is always added.
     """
     zeros = vector(work, counts[at.ZEROS], counts[at.N_ZEROS])
     for i in range(layers.shape[0]):
@@ -191,34 +189,19 @@ def gradients(
         x = matrix(work, counts[at.INPUTS] if i == 0 else layers[i - 1, at.SUMS], n_rows, n_in)
         d = matrix(work, layers[i, at.DELTAS], n_rows, n_out)
         column = vector(work, layers[i, at.DELTAS], n_rows)
-        begin, end = part_of_layer(n_in, n_out, part, n_parts)
-        w = layers[i, at.WEIGHTS] + begin * n_out
-        here = vector(gradient, w, (end - begin) * n_out)
+        here = vector(gradient, layers[i, at.WEIGHTS], n_in * n_out)
         if i == 0 and counts[at.SPARSE]:
             add_sparse_gradient(
-                counts, settings, X, starts, indices, groups, lanes, places, r0, d, begin, end,
-                matrix(gradient, layers[i, at.WEIGHTS], n_in, n_out),
+                counts, settings, X, starts, indices, groups, lanes, places, r0, d,
+                matrix(here, 0, n_in, n_out),
             )  # fmt: skip
         elif n_out == 1:
-            if begin < end:
-                weighted_rows(x, column, True, here, overwrite)
-        elif begin < end:
-            c = matrix(gradient, w, end - begin, n_out)
-            multiply(c, zeros if overwrite else here, 0 if overwrite else n_out, x, True, begin, d)
-        if part == 0:
-            b = vector(gradient, layers[i, at.BIASES], n_out)
-            weighted_rows(d, column, False, b, overwrite)
-
-
-@inner(types.UniTuple(types.intp, 2))
-def part_of_layer(n_in, n_out, part, n_parts):
-    """Range of the inputs of a layer whose weights belong to one of several threads.
-
-    The first thread has all weights of layers with one unit, and all biases.
-    """
-    if n_out == 1:
-        return 0, n_in if part == 0 else 0
-    return n_in * part // n_parts, n_in * (part + 1) // n_parts
+            weighted_rows(x, column, True, here, overwrite)
+        else:
+            sums, n_row = (zeros, 0) if overwrite else (here, n_out)
+            multiply(matrix(here, 0, n_in, n_out), sums, n_row, x, True, d)
+        b = vector(gradient, layers[i, at.BIASES], n_out)
+        weighted_rows(d, column, False, b, overwrite)
 
 
 @inner(types.float64)

@@ -36,7 +36,7 @@ class Plan:
     """
 
     def __init__(self, rates, dropout_type, n_words):
-        self.rates = {name: np.atleast_1d(rates[name]) for name in PLACES}
+        self.rates = np.concatenate([rates[name] for name in PLACES], axis=None)
         self.dropout_type = dropout_type
         self.n_words = n_words
         self.learning_rates = None
@@ -45,8 +45,7 @@ class Plan:
 
     def words(self):
         """Maximum number of random words of a step."""
-        drops = [dropped_levels(self.rates[name]).any() for name in PLACES]
-        return sum(n for n, drop in zip(self.n_words, drops) if drop)
+        return int(self._words(dropped_levels(self.rates[None])).sum())
 
     def rows(self, learning_rate):
         """Rows for the compiled loop, one for each epoch, or a single one for all epochs.
@@ -61,40 +60,49 @@ class Plan:
         rows : float64 ndarray of shape (n_rows, n_columns)
         """
         stays = self.learning_rates is None and self.factors is _CONSTANT
-        if not stays or self._made is None or self._made[0] != learning_rate:
+        if not stays:
+            return self._make_rows(learning_rate)
+        if self._made is None or self._made[0] != learning_rate:
             self._made = learning_rate, self._make_rows(learning_rate)
         return self._made[1]
 
     def _make_rows(self, learning_rate):
-        rates = {name: self.factors[:, None] * self.rates[name] for name in PLACES}
-        levels = {name: dropped_levels(rates[name]) for name in PLACES}
-        n_hidden = levels["hidden"].shape[1]
+        rates = np.multiply.outer(self.factors, self.rates)
+        levels = dropped_levels(rates)
+        factors, summands = self._terms(rates)
         planned = 1 if self.learning_rates is None else len(self.learning_rates)
-        rows = np.zeros((max(planned, len(self.factors)), at.PLAN_HIDDEN + 3 * n_hidden))
+        n_hidden = rates.shape[1] - 2
+        rows = np.empty((max(planned, len(rates)), at.PLAN_HIDDEN + 3 * n_hidden))
         known = self.learning_rates is not None
         rows[:, at.PLAN_RATE] = self.learning_rates if known else learning_rate
-        for place, name in enumerate(PLACES):
-            drops = levels[name].any(axis=1)
-            rows[:, at.PLAN_WORDS_INPUT + place] = np.where(drops, self.n_words[place], 0)
-        rows[:, at.PLAN_LOWEST_INPUT] = levels["input"][:, 0] + _LOWEST_LANE
-        rows[:, at.PLAN_LOWEST_GROUPS] = levels["groups"][:, 0] + _LOWEST_LANE
-        rows[:, [at.PLAN_SCALE_INPUT, at.PLAN_SCALE_GROUPS]] = self._of_inputs(rates)
-        rows[:, at.PLAN_HIDDEN :] = np.hstack(
-            [levels["hidden"] + _LOWEST_LANE, *self._of_hidden(rates["hidden"])]
-        )
+        rows[:, at.PLAN_SCALE_INPUT : at.PLAN_WORDS_INPUT] = factors[:, :2]
+        rows[:, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT] = self._words(levels)
+        rows[:, at.PLAN_LOWEST_INPUT : at.PLAN_HIDDEN + n_hidden] = levels + _LOWEST_LANE
+        rows[:, at.PLAN_HIDDEN + n_hidden : at.PLAN_HIDDEN + 2 * n_hidden] = factors[:, 2:]
+        rows[:, at.PLAN_HIDDEN + 2 * n_hidden :] = summands
         return rows
 
-    def _of_inputs(self, rates):
-        """Factors of kept inputs and groups, or standard deviations of their noise."""
-        if self.dropout_type == "gaussian":
-            return np.hstack([gaussian_std(rates[name]) for name in PLACES[:2]])
-        # An input that both keep is multiplied once.
-        both = inverse_kept_fraction(rates["input"]) * inverse_kept_fraction(rates["groups"])
-        return np.hstack([both, both])
+    def _words(self, levels):
+        """Random words that each place needs in a step, of shape (n_epochs, 3)."""
+        drops = np.empty((len(levels), 3))
+        drops[:, :2] = levels[:, :2] > 0
+        drops[:, 2] = levels[:, 2:].any(axis=1)
+        return drops * self.n_words
 
-    def _of_hidden(self, rates):
-        """The same for hidden units; for alpha dropout `a` and `b` of `alpha_terms`."""
+    def _terms(self, rates):
+        """Factors of what is kept, or standard deviations of the noise; summands of hidden units.
+
+        Returns
+        -------
+        factors : ndarray of shape (n_epochs, 2 + n_hidden_layers)
+        summands : ndarray of shape (n_epochs, n_hidden_layers), or 0.0
+            Of alpha dropout.
+        """
+        if self.dropout_type == "gaussian":
+            return gaussian_std(rates), 0.0
+        factors, summands = inverse_kept_fraction(rates), 0.0
+        # An input that both its rate and that of its group keep is multiplied once.
+        factors[:, :2] = factors[:, :1] * factors[:, 1:2]
         if self.dropout_type == "alpha":
-            return alpha_terms(rates)
-        scale = gaussian_std if self.dropout_type == "gaussian" else inverse_kept_fraction
-        return scale(rates), np.zeros_like(rates)
+            factors[:, 2:], summands = alpha_terms(rates[:, 2:])
+        return factors, summands

@@ -91,7 +91,7 @@ def sparse_sums(
 
 @inner(types.void)
 def add_sparse_gradient(
-    counts, settings, X, starts, indices, groups, lanes, positions, r0, d, begin, end, g
+    counts, settings, X, starts, indices, groups, lanes, positions, r0, d, g
 ):  # fmt: skip
     """Add the gradient of the first layer's weights; arguments as for `sparse_sums`.
 
@@ -99,8 +99,6 @@ def add_sparse_gradient(
     ----------
     d : array of shape (n_rows, n_units)
         Derivatives with respect to the sums.
-    begin, end : int
-        Range of inputs whose weights to use.
     g : array of shape (n_features, n_units)
         Zeros, or the gradient of other rows of the batch.
     """
@@ -109,20 +107,18 @@ def add_sparse_gradient(
         row = vector(d, i * n_units, n_units)
         for q in range(starts[positions[i]], starts[positions[i] + 1]):
             k = indices[q]
-            if begin <= k < end:
-                x = after_dropout(X, q, k, counts, settings, groups, lanes, r0 + i)
-                if x != 0:
-                    add_multiple(x, row, vector(g, k * n_units, n_units))
+            x = after_dropout(X, q, k, counts, settings, groups, lanes, r0 + i)
+            if x != 0:
+                add_multiple(x, row, vector(g, k * n_units, n_units))
 
 
 @inner(types.void)
-def clear_sparse_gradient(starts, indices, positions, begin, end, g):
+def clear_sparse_gradient(starts, indices, positions, g):
     """Set the rows that `add_sparse_gradient` may have changed to zero again."""
     n_units = g.shape[1]
     zero = g.dtype.type(0)
     for i in range(positions.size):
         for q in range(starts[positions[i]], starts[positions[i] + 1]):
-            if begin <= indices[q] < end:
-                row = vector(g, indices[q] * n_units, n_units)
-                for o in range(n_units):
-                    row[o] = zero
+            row = vector(g, indices[q] * n_units, n_units)
+            for o in range(n_units):
+                row[o] = zero

@@ -13,7 +13,8 @@ def pace():
     """Decide whether to share the next step; takes the time of each step by ``send``.
 
     If other processes need the cores, sharing steps is slower than not sharing. So both ways are
-    tried from time to time, and the faster one is kept for a while.
+    tried from time to time, in turn, and the faster one is kept for a while. The slowest step of
+    each way does not count: the first one may have to wait for memory, or for a thread to start.
 
     Yields
     ------
@@ -21,16 +22,22 @@ def pace():
     """
     kept = _KEPT
     while True:
-        seconds = {False: 0.0, True: 0.0}
-        for shared in seconds:
-            for _ in range(_TRIED):
-                seconds[shared] += yield shared
-                if seconds[shared] > 2 * seconds[False]:  # other processes use the cores
-                    break
-        pays = seconds[True] < seconds[False]
+        alone, shared = [], []
+        for _ in range(_TRIED):
+            alone.append((yield False))
+            shared.append((yield True))
+            if sum(shared) > 2 * _TRIED * min(alone):  # other processes use the cores
+                pays = False
+                break
+        else:
+            pays = _without_slowest(shared) < _without_slowest(alone)
         kept = _KEPT if pays else min(2 * kept, _LONGEST_KEPT)
         for _ in range(kept):
             yield pays
+
+
+def _without_slowest(seconds):
+    return sum(seconds) - max(seconds)
 
 
 class Team:

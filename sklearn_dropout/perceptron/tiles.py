@@ -142,7 +142,7 @@ class _TileCode:
         """Store the sums of all rows.
 
         Only the first `n_last` numbers of the last vector belong to the row. The numbers after them
-        are not touched: they may belong to another thread.
+        are not touched: they belong to the next row, or to another thread.
         """
         is_full = self.builder.icmp_signed("==", n_last, self.constant(LANES))
         lanes = [self.constant(lane) for lane in range(LANES)]
@@ -218,7 +218,7 @@ _tile_1, _tile_2, _tile_3 = (_make_tile(n) for n in (1, 2, 3))
 
 
 @inner(types.void)
-def multiply(c, s, s_row, a, turned, first, b):
+def multiply(c, s, s_row, a, turned, b):
     """C = S + A B, or C = S + A' B.
 
     The seven numbers after the end of S and of B are read, so they must exist.
@@ -231,8 +231,6 @@ def multiply(c, s, s_row, a, turned, first, b):
     s_row : int
     a : array of shape (n, k), or (k, n) if `turned`
     turned : bool
-    first : int
-        With `turned`: the column of `a` that is the first row of C.
     b : array of shape (k, m)
     """
     n, m = c.shape
@@ -253,7 +251,7 @@ def multiply(c, s, s_row, a, turned, first, b):
             for i in range(0, n, ROWS):
                 n_rows = min(ROWS, n - i)
                 c_at, s_at = i * m + o, i * s_row + o
-                a_at, b_at = first + i * a_row + j * a_col, j * m + o
+                a_at, b_at = i * a_row + j * a_col, j * m + o
                 args = (
                     c, c_at, s, s_at, s_row, a, a_at, a_row, a_col, b, b_at, n_rows, n_inner, n_last
                 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate, pairwise
 from time import perf_counter
 
 import numpy as np
@@ -18,6 +19,9 @@ from .updates import SOLVERS
 
 _CALL = 30_000.0  # microseconds: longest wait for Ctrl-C and other threads
 _SHARED_WORK = 1e7  # multiplications of a step, above which threads share it
+# Each of them has a gradient of its own: the least rows it gets, and the numbers of all gradients
+# beyond which no more than two threads share.
+_SHARED_ROWS, _SHARED_NUMBERS = 32, 4_000_000
 _UPDATE = 10  # multiplications that take as long as the update of a weight
 _STREAMS = (*PLACES, "noise")
 
@@ -102,30 +106,31 @@ class PerceptronTraining:
         dtype=np.float32,
     ):
         self.dtype = np.dtype(dtype)
-        sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
+        sizes = self._sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         self._layers = at.network_layout(sizes)
         self._set_parameters(weights, biases)
         self.learning_rate = float(learning_rate)
         self._bit_generators = bit_generators
         groups = np.zeros(1) if group_of_column is None else group_of_column
-        self._set_sample(X, rows, groups, targets, codes, weight, sizes)
+        self._set_sample(X, rows, groups, targets, codes, weight)
+        self._batch_size = min(batch_size, len(rows))
         counts = self._counts = np.zeros(at.N_COUNTS, dtype=np.int64)
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
         counts[at.LOSS] = LOSSES[loss]
         counts[at.SOLVER] = SOLVERS[solver]
         counts[at.NESTEROV] = nesterov
-        counts[at.BATCH] = counts[at.N_FULL] = min(batch_size, len(rows))
+        counts[at.BATCH] = self._batch_size
         counts[at.N_ROWS] = len(rows)
         counts[at.SPARSE] = self._X.is_sparse
         counts[at.WEIGHTED] = weight is not None
-        counts[at.N_WEIGHTS] = self._layers[-1, at.WEIGHTS] + sizes[-2] * sizes[-1]
+        counts[at.N_WEIGHTS] = self._layers[0, at.BIASES]
         counts[at.N_PARAMETERS] = self.parameters.size
         numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm
         self._settings = np.zeros(at.SCALE_HIDDEN + 2 * len(weights), dtype=np.float64)
         self._settings[at.ALPHA : at.INPUT_NOISE] = numbers
         self._settings[at.QUANTILE] = quantile
         self._set_streams(rates, dropout_type, input_noise_std, int(groups.max()) + 1)
-        self._set_parts(n_threads, [0 if self._X.is_sparse else sizes[0], *sizes[1:]])
+        self._set_parts(n_threads)
         n_targets = sizes[-1] // 2 if loss == "gaussian" else sizes[-1]
         self.noise_sums = np.zeros((2, n_targets))
         self._pace = pace()
@@ -133,25 +138,27 @@ class PerceptronTraining:
         self._call_steps = max(1, int(_CALL / self._step_time()))
 
     def _set_parameters(self, weights, biases):
-        """Copy the initial values, with a few numbers after the end for the vectors of `tiles`."""
-        pieces = [np.asarray(piece, dtype=self.dtype).ravel() for piece in [*weights, *biases]]
-        n = sum(piece.size for piece in pieces)
-        space = np.zeros((4, n + 2 * at.LANES), dtype=self.dtype)
-        self._all, self._gradient, self._first, self._second = space
-        self.parameters = self._all[:n]
-        self.weights, self.biases, first = [], [], 0
-        for shape, views in [(w.shape, self.weights) for w in weights] + [
-            (b.shape, self.biases) for b in biases
-        ]:
-            size = int(np.prod(shape))
-            views.append(self.parameters[first : first + size].reshape(shape))
-            first += size
-        np.concatenate(pieces, out=self.parameters)
+        """Copy the initial values."""
+        pieces = [*weights, *biases]
+        ends = list(accumulate(piece.size for piece in pieces))
+        self._all, self._first, self._second = self._space(3, ends[-1])
+        self.parameters = self._all[: ends[-1]]
+        views = [
+            self.parameters[end - piece.size : end].reshape(piece.shape)
+            for piece, end in zip(pieces, ends)
+        ]
+        for view, piece in zip(views, pieces):
+            view[...] = piece
+        self.weights, self.biases = views[: len(weights)], views[len(weights) :]
 
-    def _set_sample(self, X, rows, groups, targets, codes, weight, sizes):
+    def _space(self, n_rows, n_parameters):
+        """Zeros for parameters or the like, with a few more for the vectors of `tiles`."""
+        return np.zeros((n_rows, n_parameters + 2 * at.LANES), dtype=self.dtype)
+
+    def _set_sample(self, X, rows, groups, targets, codes, weight):
         """Set the training rows, as arrays for the loop."""
         self._X = Rows(X, self.dtype)
-        self._density = self._X.density(rows, sizes[0])
+        self._density = self._X.density(rows, self._sizes[0])
         self._total_weight = (
             len(rows) if weight is None else float(np.sum(weight, dtype=np.float64))
         )
@@ -161,38 +168,34 @@ class PerceptronTraining:
         )  # fmt: skip
         pairs = [plain(array, kind) for array, kind in arrays]
         self._sample = [view for view, _ in pairs]
-        self._sample[2] = self._sample[2].reshape(-1, sizes[-1])
+        self._sample[2] = self._sample[2].reshape(-1, self._sizes[-1])
         self._owners = [owner for _, owner in pairs]
 
-    def _set_parts(self, n_threads, dense_sizes):
-        """Split the rows of a batch into blocks that fit into the cache, or among threads."""
-        counts = self._counts
-        n_parts = counts[at.N_PARTS] = n_threads if self._work_of_step() > _SHARED_WORK else 1
-        if n_parts > 1:  # then all rows of a batch are needed for each gradient
-            counts[at.BLOCK] = counts[at.BATCH]
-        else:
-            counts[at.BLOCK] = at.rows_of_block(dense_sizes, int(counts[at.BATCH]))
+    def _set_parts(self, n_threads):
+        """Split the rows of a batch among threads, and into blocks that fit into the cache."""
+        counts, batch = self._counts, self._batch_size
+        n_parts = 1
+        if self._work_of_step() > _SHARED_WORK:
+            largest = max(2, _SHARED_NUMBERS // self.parameters.size)
+            n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
+        counts[at.N_PARTS] = n_parts
+        n_dense = 0 if self._X.is_sparse else self._sizes[0]
+        n_block = at.rows_of_block([n_dense, *self._sizes[1:]], -(-batch // n_parts))
+        counts[at.BLOCK] = n_block
         self._work = np.zeros(at.work_layout(self._layers, counts), dtype=self.dtype)
-        n_block = int(counts[at.BLOCK])
-        self._parts = [
-            (np.zeros(int(counts[at.BATCH]), dtype=np.int64), np.ones(n_block))
-            for _ in range(n_parts)
-        ]
-        self._rows_of_parts = [(self._layers, counts)]
-        self._rows_of_parts += [
-            at.part_of_block(self._layers, counts, n_block * part // n_parts)
-            for part in range(1, n_parts)
-        ]
+        self._parts = [(np.zeros(batch, dtype=np.int64), np.ones(n_block)) for _ in range(n_parts)]
+        self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
+        self._places = [(self._layers, counts)]
+        self._places += [at.of_part(self._layers, counts, part) for part in range(1, n_parts)]
 
     def _set_streams(self, rates, dropout_type, input_noise_std, n_groups):
         """Set the positions of the random numbers of a step, and the words of each stream."""
-        counts, layers = self._counts, self._layers
+        counts, batch = self._counts, self._batch_size
         counts[at.N_GROUPS] = n_groups
         counts[at.KIND] = KINDS[dropout_type]
-        n_hidden = layers[:-1, at.N_OUT]
-        layers[:-1, at.LANES_AT] = counts[at.BATCH] * (np.cumsum(n_hidden) - n_hidden)
-        widths = layers[0, at.N_IN], n_groups, n_hidden.sum()
-        n_words = [-(-int(counts[at.BATCH] * width) // 4) for width in widths]
+        *firsts, n_hidden = accumulate(self._sizes[1:-1], initial=0)
+        self._layers[:-1, at.LANES_AT] = [batch * first for first in firsts]
+        n_words = [-(-batch * width // 4) for width in (self._sizes[0], n_groups, n_hidden)]
         self._settings[at.INPUT_NOISE] = input_noise_std
         counts[at.ADDS_NOISE] = input_noise_std > 0
         counts[at.WORDS_NOISE] = n_words[0] if input_noise_std > 0 else 0
@@ -216,17 +219,16 @@ class PerceptronTraining:
 
     def _work_of_step(self):
         """Multiplications of a step, in the matrix products and in the update."""
-        first, *others = self._layers[:, at.N_IN] * self._layers[:, at.N_OUT]
+        first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
         products = sum(others) + self._density * first
         # With sparse rows the update takes most of the time, with dense rows little.
-        update = _UPDATE * first if self._counts[at.SPARSE] else 0
-        return 3 * int(self._counts[at.BATCH]) * products + update
+        update = _UPDATE * first if self._X.is_sparse else 0
+        return 3 * self._batch_size * products + update
 
     def _step_time(self):
         """Estimate of the duration of a step, in microseconds."""
-        batch, n_weights = int(self._counts[at.BATCH]), int(self._counts[at.N_WEIGHTS])
-        n_units = int(self._layers[:, at.N_OUT].sum() + self._layers[0, at.N_IN])
-        return 1.0 + self._work_of_step() / 20e3 + n_weights / 500 + batch * n_units / 200
+        n_values, n_parameters = self._batch_size * sum(self._sizes), self.parameters.size
+        return 1.0 + self._work_of_step() / 20e3 + n_parameters / 500 + n_values / 200
 
     @contextmanager
     def _streams(self):
@@ -263,18 +265,17 @@ class PerceptronTraining:
         n_epochs, n_rows = order.shape
         plan = self._plan.rows(self.learning_rate)
         flat_order, _owner = plain(order, np.int64)
-        n_steps = n_epochs * -(-n_rows // int(self._counts[at.BATCH]))
+        n_steps = n_epochs * -(-n_rows // self._batch_size)
         losses = np.zeros((len(self._parts), n_epochs))
         sums = np.zeros((len(self._parts), *self.noise_sums.shape))
         with self._streams() as states:
 
             def call(begin, end, phases, part):
                 places, row_weight = self._parts[part]
-                rows_of = part if phases & at.PASS else 0
-                layers, counts = self._rows_of_parts[rows_of]
+                layers, counts = self._places[part if phases & at.PASS else 0]
                 train(
                     counts, layers, self._settings, plan, *self._X.arrays, *self._sample,
-                    flat_order, self._all, self._gradient, self._first, self._second, self._work,
+                    flat_order, self._all, self._gradients, self._first, self._second, self._work,
                     states, self._words, self._lanes, places, row_weight, losses[part], sums[part],
                     begin, end, phases, part,
                 )  # fmt: skip
@@ -330,6 +331,7 @@ class PerceptronTraining:
         counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows have no argument `training`
         counts[at.SPARSE] = data.is_sparse
         if self._X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
+            counts[at.N_PARTS] = 1
             work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
         if len(owner):
             predict(

@@ -26,6 +26,20 @@ def squared_norm(p):
 
 
 @inner(types.void)
+def fill(numbers, value):
+    """Set all numbers to one value."""
+    for q in range(numbers.size):
+        numbers[q] = value
+
+
+@inner(types.void)
+def add(total, numbers):
+    """Add an array to `total`, in place."""
+    for q in range(total.size):
+        total[q] += numbers[q]
+
+
+@inner(types.void)
 def adam(p, g, first, second, decay, shrink, beta_1, rest_1, beta_2, rest_2, step, factor, epsilon):
     """One step of Adam.
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 numba = pytest.importorskip("numba")
 
+from sklearn_dropout.perceptron import layout as at  # noqa: E402
 from sklearn_dropout.perceptron import loop  # noqa: E402
 from sklearn_dropout.perceptron.training import PerceptronTraining  # noqa: E402
 
@@ -134,16 +135,39 @@ def test_shapes(sizes):
     assert_equals_autograd(problem(loss, sizes, n_rows=60, batch_size=37))
 
 
-def test_threads_within_a_network(monkeypatch):
-    """Several threads share a step; also a batch that has fewer rows than there are threads."""
+@pytest.fixture
+def always_shared(monkeypatch):
+    """Let threads share every step."""
     monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_WORK", 0)
+    monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_ROWS", 1)
+
+
+@pytest.mark.usefixtures("always_shared")
+def test_threads_within_a_network():
+    """Several threads share a step; also a batch that has fewer rows than there are threads."""
     options = problem(n_rows=17, max_norm=0.6)
     assert_equals_autograd(options, n_epochs=2, n_threads=3)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "n_parts"),
+    [
+        ((784, 256, 10), 200, 6),  # at least 32 rows for each
+        ((784, 256, 10), 60, 1),
+        ((784, 1024, 10), 2048, 4),  # at most four million numbers in all gradients
+        ((784, 6000, 10), 2048, 2),  # or two gradients
+    ],
+)
+def test_gradients_of_many_threads_fit_into_memory(sizes, batch_size, n_parts):
+    options = problem("log_loss", sizes, n_rows=2048, batch_size=batch_size)
+    sources = bit_generators()
+    training = PerceptronTraining(**options, bit_generators=sources, n_threads=64)
+    assert training._counts[at.N_PARTS] == n_parts
+
+
+@pytest.mark.usefixtures("always_shared")
 def test_sharing_changes_nothing(monkeypatch):
     """Whether threads share a step depends on how busy the machine is; the result must not."""
-    monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_WORK", 0)
     results = []
     for shared in (False, True):
         monkeypatch.setattr(
@@ -262,12 +286,12 @@ def test_kinds_of_arrays_are_compiled_once(tmp_path):
     assert len(loop.train.dispatcher.signatures) == n_compiled
 
 
+@pytest.mark.usefixtures("always_shared")
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("sizes", [(40, 21, 3), (40, 3), (40, 1)])
 @pytest.mark.parametrize("rates", [(0, 0, 0.3), (0.3, 0, 0), (0, 0.3, 0.3), (0.3, 0.3, 0)])
 def test_sparse_rows(monkeypatch, rates, sizes, n_threads):
     """Empty rows, unsorted columns, numbers in two parts, stored zeros; cut into several blocks."""
-    monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_WORK", 0)
     monkeypatch.setattr("sklearn_dropout.perceptron.layout._CACHED", 0)
     options = problem("squared_error", sizes, n_rows=30, batch_size=13, rates=rates)
     rng = np.random.default_rng(3)
