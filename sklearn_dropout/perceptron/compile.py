@@ -19,6 +19,7 @@ from numba.extending import lower_builtin, type_callable
 # Not all of `fastmath`, which assumes that there is no NaN: a divergence would go unnoticed.
 _OPTIONS = {
     "nogil": True,
+    "_nrt": False,  # nothing is allocated, so nothing needs to be counted
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
 }
