@@ -260,9 +260,9 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
 
     def _answers(self, z):
         """Probabilities of the classes, or of each label."""
-        if self.out_activation_ == "softmax":
-            return OUT_ACTIVATIONS["softmax"](z)
-        return torch.sigmoid(self._both_sides(z))
+        if self.out_activation_ == "logistic":
+            z = self._both_sides(z)
+        return OUT_ACTIVATIONS[self.out_activation_](z)
 
     def _n_answers(self):
         return len(self.classes_)

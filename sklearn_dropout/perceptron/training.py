@@ -185,8 +185,8 @@ class PerceptronTraining:
         self._work = np.zeros(at.work_layout(self._layers, counts), dtype=self.dtype)
         self._parts = [(np.zeros(batch, dtype=np.int64), np.ones(n_block)) for _ in range(n_parts)]
         self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
-        self._places = [(self._layers, counts)]
-        self._places += [at.of_part(self._layers, counts, part) for part in range(1, n_parts)]
+        self._layouts = [(self._layers, counts)]
+        self._layouts += [at.of_part(self._layers, counts, part) for part in range(1, n_parts)]
 
     def _set_streams(self, rates, dropout_type, input_noise_std, n_groups):
         """Set the positions of the random numbers of a step, and the words of each stream."""
@@ -272,7 +272,7 @@ class PerceptronTraining:
 
             def call(begin, end, phases, part):
                 places, row_weight = self._parts[part]
-                layers, counts = self._places[part if phases & at.PASS else 0]
+                layers, counts = self._layouts[part if phases & at.PASS else 0]
                 train(
                     counts, layers, self._settings, plan, *self._X.arrays, *self._sample,
                     flat_order, self._all, self._gradients, self._first, self._second, self._work,
