@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks.validation import check_device, check_pandas_support, named_callbacks
 from ..dropout.kinds import DropoutSettings
-from ..nn.settings import in_threads
+from ..nn.settings import in_threads, without_autocast
 from ..nn.tensors import as_tensor, rows_as_tensor
 from .monte_carlo import MonteCarlo
 
@@ -155,7 +155,7 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         outputs, n_rows = self._forward(X)
 
         def part(start):
-            with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            with torch.inference_mode(), without_autocast():
                 return outputs(self._rows(X, start, start + n_rows))
 
         parts = in_threads(part, range(0, X.shape[0], n_rows))
@@ -200,7 +200,7 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         parts = []
         for start in range(0, X.shape[0], _ROWS_AT_ONCE):
             rows = rows_as_tensor(X, start, start + _ROWS_AT_ONCE)
-            with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            with torch.inference_mode(), without_autocast():
                 parts.append(self._hidden_states(module, layer)(rows).numpy())
         features = np.concatenate(parts) if parts else np.empty((0, 0), X.dtype)
         if not as_frame:

@@ -25,6 +25,7 @@ from ..nn.mlp import Buffers, forward
 from ..nn.mlp_sampling import sample_outputs
 from ..nn.module import bounded, parameters_of, perceptron
 from ..perceptron import why_unavailable
+from ..perceptron.data import TrainingRows
 from .classifier import DropoutClassifier
 from .docstrings import documented
 from .regressor import DropoutRegressor
@@ -123,8 +124,10 @@ class MLPFamily:
             return super()._start_training(fit, n_threads)
         from ..perceptron.training import PerceptronTraining  # imports Numba
 
-        recipe, train = fit.recipe, fit.train
-        weights, biases = self._initial(fit)
+        recipe, groups = fit.recipe, self._group_of_column
+        key = fit.seed, self.weight_init
+        weights, biases = fit.shared("parameters", key, lambda: self._initial(fit))
+        sample = fit.shared("sample", None, lambda: TrainingRows(fit.train, groups))
         training = PerceptronTraining(
             weights,
             biases,
@@ -144,17 +147,12 @@ class MLPFamily:
             rates=fit.dropout.rates,
             dropout_type=fit.dropout.dropout_type,
             input_noise_std=fit.dropout.input_noise_std,
-            group_of_column=self._group_of_column,
             bit_generators={
                 place: fit.streams.masks(use, "cpu")
                 for place, use in _ALL_USES.items()
                 if fit.dropout.needs(place)
             },
-            X=train.X,
-            rows=train.rows,
-            targets=train.targets,
-            codes=train.codes,
-            weight=train.weight,
+            sample=sample,
             n_threads=n_threads,
         )
         return training, None

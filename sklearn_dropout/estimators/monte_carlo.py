@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks.random_state import seed_from
 from ..dropout.streams import Streams
-from ..nn.settings import in_threads
+from ..nn.settings import in_threads, without_autocast
 from ..nn.tensors import rows_as_tensor
 
 # Values of the widest layer that are computed at once, and the rows among them.
@@ -147,7 +147,7 @@ class MonteCarlo:
 
             def compute(first, passes=passes, masks=masks):
                 rows = slice(first, min(first + row_step, n_rows))
-                with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+                with torch.inference_mode(), without_autocast():
                     z = self._sample_outputs(rows_as_tensor(X, rows.start, rows.stop), masks)
                     take(passes, rows, answers(z).numpy())
 

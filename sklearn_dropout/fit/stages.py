@@ -89,6 +89,25 @@ class Recipe:
     device: str
 
 
+class SharedResults:
+    """Results that fits of the same rows share: of each name the latest, with its key."""
+
+    def __init__(self):
+        self._latest = {}
+
+    def __call__(self, name, key, compute):
+        """The result of `compute`, or of an earlier call with an equal key; not to be changed."""
+        known = self._latest.get(name)
+        if known is None or known[0] != key:
+            known = self._latest[name] = key, compute()
+        return known[1]
+
+
+def nothing_shared(name, key, compute):
+    """The counterpart of `SharedResults` for a fit on its own, which keeps nothing."""
+    return compute()
+
+
 @dataclass
 class Fit:
     """A fit that is ready to run.
@@ -129,6 +148,7 @@ class Fit:
         State of the optimiser and of an adaptive learning rate, to continue from.
     monitor : Monitor, default=None
         Of a run with callbacks: holds its history.
+    shared : SharedResults or nothing_shared
     """
 
     estimator: object
@@ -151,6 +171,7 @@ class Fit:
     n_seen_before: float = 0.0
     training_state: tuple | None = None
     monitor: object = None
+    shared: object = nothing_shared
 
     @property
     def continues(self):

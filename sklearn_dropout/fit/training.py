@@ -12,6 +12,7 @@ from ..nn.settings import (
     threads_for,
     threads_to_use,
     torch_threads,
+    without_autocast,
 )
 from .evaluation import Evaluator, noise
 from .progress import StopTraining
@@ -205,10 +206,18 @@ class Trainer:
     def _order(self, n_epochs):
         """Positions of the rows in each epoch; one batch of all rows is never shuffled."""
         n_rows = self.fit.train.n_rows
-        order = np.broadcast_to(np.arange(n_rows), (n_epochs, n_rows))
-        if self.recipe.shuffle and n_rows > self.recipe.batch_size:
-            order = self.fit.streams.order().permuted(order, axis=1)
-        return order
+
+        def unshuffled():
+            return np.broadcast_to(np.arange(n_rows), (n_epochs, n_rows))
+
+        def shuffled():
+            return self.fit.streams.order().permuted(unshuffled(), axis=1)
+
+        if not self.recipe.shuffle or n_rows <= self.recipe.batch_size:
+            return unshuffled()
+        if n_epochs < self.recipe.max_iter:
+            return shuffled()
+        return self.fit.shared("order", self.fit.seed, shuffled)  # no other order follows
 
     def _evaluate(self, record):
         """Add losses and scores with dropout off to the record of an epoch."""
@@ -287,7 +296,7 @@ def train(fit, progress=None, keep_interrupted=True, events=None):
         torch_threads(n_torch_threads),
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast(torch.device(fit.recipe.device).type, enabled=False),
+        without_autocast(fit.recipe.device),
         DenormalFlush() as denormals,
     ):
         training, monitor = fit.learner._start_training(fit, n_threads)

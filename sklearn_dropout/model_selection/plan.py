@@ -12,6 +12,7 @@ from sklearn.base import clone
 from ..checks.random_state import seed_from
 from ..estimators.nesting import find_network, shallow_copy
 from ..fit.preparation import prepare, prepare_same_rows
+from ..fit.stages import SharedResults
 
 # Pieces for each worker, so that none waits long for the last one to finish.
 _PIECES_PER_WORKER = 8
@@ -138,7 +139,7 @@ class Fold:
         like = self.fits.get(candidate.key)
         if like is None:
             fit = prepare(network, self.call, self.checked)
-            self.checked = fit.checked
+            self.checked, fit.shared = fit.checked, SharedResults()
             like = self.fits[candidate.key] = shallow_copy(fit)
             like.estimator = like.learner = None
             return fit

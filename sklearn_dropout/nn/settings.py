@@ -3,7 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -122,6 +122,12 @@ def in_threads(function, items):
             return list(pool.map(function, items))
     with _one_thread_briefly():
         return [function(item) for item in items]
+
+
+def without_autocast(device="cpu"):
+    """Context in which PyTorch casts nothing by itself, whatever the caller has asked for."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 # Error messages of PyTorch and NumPy about memory that runs out, or sizes beyond any memory.

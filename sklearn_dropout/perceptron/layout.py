@@ -4,6 +4,7 @@ The compiled functions take few arrays, each of one type: integers are in `layer
 real numbers in `settings` and `plan`.
 """
 
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -121,6 +122,44 @@ def network_layout(sizes):
     layers[:, WEIGHTS] = weights
     layers[:, BIASES] = list(accumulate(sizes[1:-1], initial=biases))
     return layers
+
+
+def step_layout(sizes, batch_size, n_parts, is_sparse):
+    """The layout of a network and of its steps.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Features, hidden units, outputs.
+    batch_size : int
+    n_parts : int
+        Threads among which the rows of a batch are split.
+    is_sparse : bool
+        Whether the rows are sparse.
+
+    Returns
+    -------
+    layers : int64 ndarray of shape (n_layers, N_COLUMNS)
+    counts : int64 ndarray of shape (N_COUNTS,)
+        Zeros where it is not the layout that determines them.
+    n_numbers : int
+        Size of the work space.
+    """
+    layers, counts, n_numbers = _step_layout(sizes, batch_size, n_parts, is_sparse)
+    return layers.copy(), counts.copy(), n_numbers
+
+
+@lru_cache(64)  # a search trains many networks of a few shapes
+def _step_layout(sizes, batch_size, n_parts, is_sparse):
+    layers, counts = network_layout(sizes), np.zeros(N_COUNTS, dtype=np.int64)
+    *firsts, _ = accumulate(sizes[1:-1], initial=0)
+    layers[:-1, LANES_AT] = [batch_size * first for first in firsts]
+    counts[BATCH], counts[N_PARTS], counts[SPARSE] = batch_size, n_parts, is_sparse
+    counts[N_WEIGHTS] = layers[0, BIASES]
+    counts[N_PARAMETERS] = counts[N_WEIGHTS] + sum(sizes[1:])
+    dense = (0 if is_sparse else sizes[0], *sizes[1:])
+    counts[BLOCK] = rows_of_block(dense, -(-batch_size // n_parts))
+    return layers, counts, work_layout(layers, counts)
 
 
 def work_layout(layers, counts):

@@ -41,11 +41,11 @@ class Plan:
         self.n_words = n_words
         self.learning_rates = None
         self.factors = _CONSTANT
-        self._made = None  # learning rate and rows of the last call, if nothing was planned
+        self._constant = self._make_rows()
 
     def words(self):
         """Maximum number of random words of a step."""
-        return int(self._words(dropped_levels(self.rates[None])).sum())
+        return int(self._constant[0, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT].sum())
 
     def rows(self, learning_rate):
         """Rows for the compiled loop, one for each epoch, or a single one for all epochs.
@@ -60,21 +60,20 @@ class Plan:
         rows : float64 ndarray of shape (n_rows, n_columns)
         """
         stays = self.learning_rates is None and self.factors is _CONSTANT
-        if not stays:
-            return self._make_rows(learning_rate)
-        if self._made is None or self._made[0] != learning_rate:
-            self._made = learning_rate, self._make_rows(learning_rate)
-        return self._made[1]
+        rows = self._constant if stays else self._make_rows()
+        rows[:, at.PLAN_RATE] = (
+            learning_rate if self.learning_rates is None else self.learning_rates
+        )
+        return rows
 
-    def _make_rows(self, learning_rate):
+    def _make_rows(self):
+        """Rows that still lack the learning rates."""
         rates = np.multiply.outer(self.factors, self.rates)
         levels = dropped_levels(rates)
         factors, summands = self._terms(rates)
         planned = 1 if self.learning_rates is None else len(self.learning_rates)
         n_hidden = rates.shape[1] - 2
         rows = np.empty((max(planned, len(rates)), at.PLAN_HIDDEN + 3 * n_hidden))
-        known = self.learning_rates is not None
-        rows[:, at.PLAN_RATE] = self.learning_rates if known else learning_rate
         rows[:, at.PLAN_SCALE_INPUT : at.PLAN_WORDS_INPUT] = factors[:, :2]
         rows[:, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT] = self._words(levels)
         rows[:, at.PLAN_LOWEST_INPUT : at.PLAN_HIDDEN + n_hidden] = levels + _LOWEST_LANE

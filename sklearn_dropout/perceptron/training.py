@@ -43,23 +43,16 @@ class PerceptronTraining:
     batch_size : int
     rates : dict of ndarrays
         Dropout rates: "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
-    group_of_column : int64 ndarray of shape (n_features,)
     bit_generators : dict of numpy.random.SFC64
         For the keys of `rates` with a rate above zero, and "noise" for noise on the inputs.
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-    rows : int64 ndarray of shape (n_rows,)
-        Rows of `X` to train on.
-    targets : ndarray of shape (n_codes, n_outputs)
-    codes : int64 ndarray of shape (n_rows,)
-        Row of `targets` for each training row.
-    weight : ndarray of shape (n_rows,) or None
+    sample : TrainingRows
+        Its dtype is that of the training.
     dropout_type : {"bernoulli", "gaussian", "alpha"}, default="bernoulli"
     input_noise_std : float, default=0.0
         Of normal noise that is added to dense inputs.
     quantile : float, default=0.5
         Of the loss "quantile".
     n_threads : int, default=1
-    dtype : dtype, default=np.float32
 
     Attributes
     ----------
@@ -92,46 +85,35 @@ class PerceptronTraining:
         max_norm,
         batch_size,
         rates,
-        group_of_column,
         bit_generators,
-        X,
-        rows,
-        targets,
-        codes,
-        weight,
+        sample,
         dropout_type="bernoulli",
         input_noise_std=0.0,
         quantile=0.5,
         n_threads=1,
-        dtype=np.float32,
     ):
-        self.dtype = np.dtype(dtype)
-        sizes = self._sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
-        self._layers = at.network_layout(sizes)
+        self.dtype, self._sample = sample.dtype, sample
+        self._sizes = (weights[0].shape[0], *(w.shape[1] for w in weights))
+        self._batch_size = min(batch_size, sample.n_rows)
         self._set_parameters(weights, biases)
         self.learning_rate = float(learning_rate)
         self._bit_generators = bit_generators
-        groups = np.zeros(1) if group_of_column is None else group_of_column
-        self._set_sample(X, rows, groups, targets, codes, weight)
-        self._batch_size = min(batch_size, len(rows))
-        counts = self._counts = np.zeros(at.N_COUNTS, dtype=np.int64)
+        self._set_parts(n_threads)
+        counts = self._counts
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
         counts[at.LOSS] = LOSSES[loss]
         counts[at.SOLVER] = SOLVERS[solver]
         counts[at.NESTEROV] = nesterov
-        counts[at.BATCH] = self._batch_size
-        counts[at.N_ROWS] = len(rows)
-        counts[at.SPARSE] = self._X.is_sparse
-        counts[at.WEIGHTED] = weight is not None
-        counts[at.N_WEIGHTS] = self._layers[0, at.BIASES]
-        counts[at.N_PARAMETERS] = self.parameters.size
-        numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm
+        counts[at.N_ROWS] = sample.n_rows
+        counts[at.WEIGHTED] = sample.is_weighted
+        numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm, input_noise_std, quantile
         self._settings = np.zeros(at.SCALE_HIDDEN + 2 * len(weights), dtype=np.float64)
-        self._settings[at.ALPHA : at.INPUT_NOISE] = numbers
-        self._settings[at.QUANTILE] = quantile
-        self._set_streams(rates, dropout_type, input_noise_std, int(groups.max()) + 1)
-        self._set_parts(n_threads)
-        n_targets = sizes[-1] // 2 if loss == "gaussian" else sizes[-1]
+        self._settings[at.ALPHA : at.SCALE_INPUT] = numbers
+        self._set_streams(rates, dropout_type, input_noise_std > 0)
+        others = range(1, len(self._parts))
+        self._layouts = [(self._layers, counts)]
+        self._layouts += [at.of_part(self._layers, counts, part) for part in others]
+        n_targets = self._sizes[-1] // 2 if loss == "gaussian" else self._sizes[-1]
         self.noise_sums = np.zeros((2, n_targets))
         self._pace = pace()
         self._shared = next(self._pace)
@@ -155,50 +137,28 @@ class PerceptronTraining:
         """Zeros for parameters or the like, with a few more for the vectors of `tiles`."""
         return np.zeros((n_rows, n_parameters + 2 * at.LANES), dtype=self.dtype)
 
-    def _set_sample(self, X, rows, groups, targets, codes, weight):
-        """Set the training rows, as arrays for the loop."""
-        self._X = Rows(X, self.dtype)
-        self._density = self._X.density(rows, self._sizes[0])
-        self._total_weight = (
-            len(rows) if weight is None else float(np.sum(weight, dtype=np.float64))
-        )
-        arrays = (
-            (rows, np.int64), (groups, np.int64), (targets, self.dtype), (codes, np.int64),
-            (np.ones(1) if weight is None else weight, np.float64),
-        )  # fmt: skip
-        pairs = [plain(array, kind) for array, kind in arrays]
-        self._sample = [view for view, _ in pairs]
-        self._sample[2] = self._sample[2].reshape(-1, self._sizes[-1])
-        self._owners = [owner for _, owner in pairs]
-
     def _set_parts(self, n_threads):
         """Split the rows of a batch among threads, and into blocks that fit into the cache."""
-        counts, batch = self._counts, self._batch_size
-        n_parts = 1
+        batch, n_parts, is_sparse = self._batch_size, 1, self._sample.X.is_sparse
         if self._work_of_step() > _SHARED_WORK:
             largest = max(2, _SHARED_NUMBERS // self.parameters.size)
             n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
-        counts[at.N_PARTS] = n_parts
-        n_dense = 0 if self._X.is_sparse else self._sizes[0]
-        n_block = at.rows_of_block([n_dense, *self._sizes[1:]], -(-batch // n_parts))
-        counts[at.BLOCK] = n_block
-        self._work = np.zeros(at.work_layout(self._layers, counts), dtype=self.dtype)
+        layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
+        self._layers, self._counts = layers, counts
+        self._work = np.zeros(n_numbers, dtype=self.dtype)
+        n_block = int(counts[at.BLOCK])
         self._parts = [(np.zeros(batch, dtype=np.int64), np.ones(n_block)) for _ in range(n_parts)]
         self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
-        self._layouts = [(self._layers, counts)]
-        self._layouts += [at.of_part(self._layers, counts, part) for part in range(1, n_parts)]
 
-    def _set_streams(self, rates, dropout_type, input_noise_std, n_groups):
-        """Set the positions of the random numbers of a step, and the words of each stream."""
-        counts, batch = self._counts, self._batch_size
+    def _set_streams(self, rates, dropout_type, adds_noise):
+        """Set the random words of each place in a step."""
+        counts, n_groups = self._counts, self._sample.n_groups
+        widths = self._sizes[0], n_groups, sum(self._sizes[1:-1])
+        n_words = [-(-self._batch_size * width // 4) for width in widths]
         counts[at.N_GROUPS] = n_groups
         counts[at.KIND] = KINDS[dropout_type]
-        *firsts, n_hidden = accumulate(self._sizes[1:-1], initial=0)
-        self._layers[:-1, at.LANES_AT] = [batch * first for first in firsts]
-        n_words = [-(-batch * width // 4) for width in (self._sizes[0], n_groups, n_hidden)]
-        self._settings[at.INPUT_NOISE] = input_noise_std
-        counts[at.ADDS_NOISE] = input_noise_std > 0
-        counts[at.WORDS_NOISE] = n_words[0] if input_noise_std > 0 else 0
+        counts[at.ADDS_NOISE] = adds_noise
+        counts[at.WORDS_NOISE] = n_words[0] if adds_noise else 0
         self._plan = Plan(rates, dropout_type, n_words)
         n_used = self._plan.words() + int(counts[at.WORDS_NOISE])
         self._words = np.zeros(max(1, n_used), dtype=np.uint64)
@@ -220,9 +180,9 @@ class PerceptronTraining:
     def _work_of_step(self):
         """Multiplications of a step, in the matrix products and in the update."""
         first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
-        products = sum(others) + self._density * first
+        products = sum(others) + self._sample.density * first
         # With sparse rows the update takes most of the time, with dense rows little.
-        update = _UPDATE * first if self._X.is_sparse else 0
+        update = _UPDATE * first if self._sample.X.is_sparse else 0
         return 3 * self._batch_size * products + update
 
     def _step_time(self):
@@ -262,7 +222,7 @@ class PerceptronTraining:
         losses : float64 ndarray of shape (n_epochs,)
             Weighted means over the rows, with dropout on and the parameters of each step.
         """
-        n_epochs, n_rows = order.shape
+        sample, (n_epochs, n_rows) = self._sample, order.shape
         plan = self._plan.rows(self.learning_rate)
         flat_order, _owner = plain(order, np.int64)
         n_steps = n_epochs * -(-n_rows // self._batch_size)
@@ -274,7 +234,7 @@ class PerceptronTraining:
                 places, row_weight = self._parts[part]
                 layers, counts = self._layouts[part if phases & at.PASS else 0]
                 train(
-                    counts, layers, self._settings, plan, *self._X.arrays, *self._sample,
+                    counts, layers, self._settings, plan, *sample.X.arrays, *sample.arrays,
                     flat_order, self._all, self._gradients, self._first, self._second, self._work,
                     states, self._words, self._lanes, places, row_weight, losses[part], sums[part],
                     begin, end, phases, part,
@@ -286,7 +246,7 @@ class PerceptronTraining:
             else:
                 self._share(call, n_steps)
         self.noise_sums = sums.sum(axis=0)
-        return losses.sum(axis=0) / self._total_weight
+        return losses.sum(axis=0) / sample.total_weight
 
     def _share(self, call, n_steps):
         """Train with several threads, each with its part of the rows and of the parameters.
@@ -330,12 +290,12 @@ class PerceptronTraining:
         layers, counts, work = self._layers.copy(), self._counts.copy(), self._work
         counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows have no argument `training`
         counts[at.SPARSE] = data.is_sparse
-        if self._X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
+        if self._sample.X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
             counts[at.N_PARTS] = 1
             work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
         if len(owner):
             predict(
-                counts, layers, self._settings, *data.arrays, rows, self._sample[1],
+                counts, layers, self._settings, *data.arrays, rows, self._sample.arrays[1],
                 self._all, work, self._lanes, out,
             )  # fmt: skip
         return out

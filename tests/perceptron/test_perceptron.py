@@ -10,8 +10,10 @@ from scipy import sparse
 
 numba = pytest.importorskip("numba")
 
+from sklearn_dropout.fit.samples import Sample  # noqa: E402
 from sklearn_dropout.perceptron import layout as at  # noqa: E402
 from sklearn_dropout.perceptron import loop  # noqa: E402
+from sklearn_dropout.perceptron.data import TrainingRows  # noqa: E402
 from sklearn_dropout.perceptron.training import PerceptronTraining  # noqa: E402
 
 
@@ -55,13 +57,19 @@ def problem(loss="log_loss", sizes=(5, 9, 26, 3), n_rows=23, rates=(0.2, 0.3, 0.
     return options | changed
 
 
+def start(options, dtype=np.float64, **changed):
+    """A network that has not been trained yet."""
+    options = {"bit_generators": bit_generators()} | options | changed
+    arrays = [options.pop(name) for name in ("X", "rows", "targets", "codes", "weight")]
+    sample = TrainingRows(Sample(*arrays), options.pop("group_of_column"), dtype)
+    return PerceptronTraining(**options, sample=sample)
+
+
 def train(options, n_epochs=1, dtype=np.float64, **changed):
     """A run, the orders of its epochs and its losses."""
     rng = np.random.default_rng(1)
     order = np.array([rng.permutation(len(options["rows"])) for _ in range(n_epochs)])
-    training = PerceptronTraining(
-        **{"bit_generators": bit_generators()} | options | changed, dtype=dtype
-    )
+    training = start(options, dtype, **changed)
     return training, order, training.epochs(order)
 
 
@@ -160,8 +168,7 @@ def test_threads_within_a_network():
 )
 def test_gradients_of_many_threads_fit_into_memory(sizes, batch_size, n_parts):
     options = problem("log_loss", sizes, n_rows=2048, batch_size=batch_size)
-    sources = bit_generators()
-    training = PerceptronTraining(**options, bit_generators=sources, n_threads=64)
+    training = start(options, np.float32, n_threads=64)
     assert training._counts[at.N_PARTS] == n_parts
 
 
@@ -214,7 +221,7 @@ def test_cuts_change_nothing():
     """Neither how epochs are grouped nor how many steps a compiled call takes matters."""
     options = problem(n_rows=20)
     uninterrupted, order, losses = train(options, 6)
-    parts = PerceptronTraining(**options, bit_generators=bit_generators(), dtype=np.float64)
+    parts = start(options)
     parts._call_steps = 2
     one_by_one = [parts.epochs(order[:1]), parts.epochs(order[1:4]), parts.epochs(order[4:])]
     np.testing.assert_array_equal(np.concatenate(one_by_one), losses)
@@ -227,14 +234,10 @@ def test_state_continues(solver):
     options = problem(solver=solver)
     uninterrupted, order, _ = train(options, 4)
     sources = bit_generators()
-    first = PerceptronTraining(**options, bit_generators=sources, dtype=np.float64)
+    first = start(options, bit_generators=sources)
     first.epochs(order[:2])
     state = first.get_state()
-    second = PerceptronTraining(
-        **options | {"weights": first.weights, "biases": first.biases},
-        bit_generators=sources,
-        dtype=np.float64,
-    )
+    second = start(options, bit_generators=sources, weights=first.weights, biases=first.biases)
     second.set_state({"another": np.zeros(3)})
     second.set_state(state)
     second.epochs(order[2:])
