@@ -49,7 +49,7 @@ def bit_generators():
 
 
 class Reference:
-    """Trains step by step; takes the arguments of `PerceptronTraining`."""
+    """Trains step by step; takes the arguments of `PerceptronTraining` and `TrainingRows`."""
 
     def __init__(self, weights, biases, **options):
         self.weights = [torch.tensor(w, requires_grad=True) for w in weights]

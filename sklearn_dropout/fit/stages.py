@@ -90,13 +90,28 @@ class Recipe:
 
 
 class SharedResults:
-    """Results that fits of the same rows share: of each name the latest, with its key."""
+    """Results that consecutive fits of the same rows share.
+
+    Of each name the latest is kept, so that memory does not grow with the number of fits.
+    """
 
     def __init__(self):
         self._latest = {}
 
-    def __call__(self, name, key, compute):
-        """The result of `compute`, or of an earlier call with an equal key; not to be changed."""
+    def __call__(self, kind, name, key, compute):
+        """A result, which must not be changed.
+
+        Parameters
+        ----------
+        kind : object
+            Equal for fits that may share results.
+        name : str
+        key : hashable
+            What the result depends on, of that in which fits of a kind may differ.
+        compute : callable () -> result
+            Called unless the latest result of this name has an equal kind and key.
+        """
+        key = kind, key
         known = self._latest.get(name)
         if known is None or known[0] != key:
             known = self._latest[name] = key, compute()
@@ -104,7 +119,7 @@ class SharedResults:
 
 
 def nothing_shared(name, key, compute):
-    """The counterpart of `SharedResults` for a fit on its own, which keeps nothing."""
+    """Stands in for `SharedResults` in a fit on its own, which keeps nothing."""
     return compute()
 
 
@@ -148,7 +163,8 @@ class Fit:
         State of the optimiser and of an adaptive learning rate, to continue from.
     monitor : Monitor, default=None
         Of a run with callbacks: holds its history.
-    shared : SharedResults or nothing_shared
+    shared : callable (name, key, compute) -> result
+        `SharedResults` of a kind of fits in a search, otherwise `nothing_shared`.
     """
 
     estimator: object

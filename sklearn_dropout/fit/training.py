@@ -217,7 +217,8 @@ class Trainer:
             return unshuffled()
         if n_epochs < self.recipe.max_iter:
             return shuffled()
-        return self.fit.shared("order", self.fit.seed, shuffled)  # no other order follows
+        # All epochs at once: the generator, which a shared order leaves where it is, is done.
+        return self.fit.shared("order", self.fit.seed, shuffled)
 
     def _evaluate(self, record):
         """Add losses and scores with dropout off to the record of an epoch."""

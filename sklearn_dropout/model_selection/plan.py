@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from threading import Lock
 
@@ -110,6 +111,8 @@ class Fold:
         The data of that call, checked by the first network.
     fits : dict of Fit
         Prepared for that call, one for each key of a candidate.
+    shared : SharedResults
+        Of the fits that are prepared from one of `fits`, one after the other.
     inputs : dict
         Checked rows to score on, by the name of the score and the key of the checks.
     n_pieces : int
@@ -124,7 +127,7 @@ class Fold:
     def _forget(self):
         self.lock = Lock()
         self.model = self.call = self.checked = None
-        self.fits, self.inputs = {}, {}
+        self.fits, self.inputs, self.shared = {}, {}, SharedResults()
 
     def prepare(self, candidate, network):
         """Prepare the fit of a candidate's network, if possible from an earlier one with its key.
@@ -139,7 +142,9 @@ class Fold:
         like = self.fits.get(candidate.key)
         if like is None:
             fit = prepare(network, self.call, self.checked)
-            self.checked, fit.shared = fit.checked, SharedResults()
+            # Of its own: another thread may prepare the same key with other held-out rows.
+            kind = object()
+            self.checked, fit.shared = fit.checked, partial(self.shared, kind)
             like = self.fits[candidate.key] = shallow_copy(fit)
             like.estimator = like.learner = None
             return fit

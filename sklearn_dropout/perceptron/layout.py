@@ -93,7 +93,7 @@ def rows_of_block(sizes, batch_size):
 
     Parameters
     ----------
-    sizes : list of int
+    sizes : tuple of int
         Features, zero for sparse rows; hidden units, outputs.
     batch_size : int
     """
@@ -109,7 +109,7 @@ def network_layout(sizes):
 
     Parameters
     ----------
-    sizes : list of int
+    sizes : tuple of int
         Features, hidden units, outputs.
 
     Returns

@@ -41,11 +41,11 @@ class Plan:
         self.n_words = n_words
         self.learning_rates = None
         self.factors = _CONSTANT
-        self._constant = self._make_rows()
+        self._unscheduled = self._make_rows()
 
     def words(self):
         """Maximum number of random words of a step."""
-        return int(self._constant[0, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT].sum())
+        return int(self._unscheduled[0, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT].sum())
 
     def rows(self, learning_rate):
         """Rows for the compiled loop, one for each epoch, or a single one for all epochs.
@@ -60,7 +60,7 @@ class Plan:
         rows : float64 ndarray of shape (n_rows, n_columns)
         """
         stays = self.learning_rates is None and self.factors is _CONSTANT
-        rows = self._constant if stays else self._make_rows()
+        rows = self._unscheduled if stays else self._make_rows()
         rows[:, at.PLAN_RATE] = (
             learning_rate if self.learning_rates is None else self.learning_rates
         )

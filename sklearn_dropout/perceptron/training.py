@@ -215,7 +215,7 @@ class PerceptronTraining:
         Parameters
         ----------
         order : int64 ndarray of shape (n_epochs, n_rows)
-            Positions in `rows`, in the order of training.
+            Positions in the sample, in the order of training.
 
         Returns
         -------

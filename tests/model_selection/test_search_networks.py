@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
 from sklearn_dropout.estimators.nesting import find_network
 from sklearn_dropout.model_selection.plan import NUMBERS
+from sklearn_dropout.nn.initializers import initial_parameters
 
 SMALL = {
     "hidden_layer_sizes": (5, 4),
@@ -370,3 +371,24 @@ def test_networks_that_differ_in_one_parameter(name):
     one, two = (answers(single, X) for single in singles[:2])
     equal = np.allclose(one, two, 1e-4, 1e-6) and singles[0].n_iter_ == singles[1].n_iter_
     assert equal == (name in WITHOUT_EFFECT)
+
+
+@pytest.mark.parametrize(
+    ("grid", "n_drawn"),
+    [
+        ({"dropout_rate": [0.0, 0.1, 0.2], "alpha": [0.1, 0.2]}, 1),
+        ({"dropout_rate": [0.0, 0.1], "random_state": [1, 2]}, 4),  # only the latest is kept
+        ({"activation": ["relu", "tanh"], "dropout_rate": [0.0, 0.1]}, 2),
+    ],
+)
+def test_initial_weights_are_drawn_once_for_fits_that_follow_each_other(grid, n_drawn, monkeypatch):
+    pytest.importorskip("numba")
+    drawn = []
+
+    def draw(*args):
+        drawn.append(args)
+        return initial_parameters(*args)
+
+    monkeypatch.setattr("sklearn_dropout.estimators.mlp.initial_parameters", draw)
+    DropoutSearchCV(classifier(), grid, cv=KFold(2), refit=False).fit(*two_classes())
+    assert len(drawn) == 2 * n_drawn

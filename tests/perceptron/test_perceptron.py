@@ -296,6 +296,7 @@ def test_kinds_of_arrays_are_compiled_once(tmp_path):
 def test_sparse_rows(monkeypatch, rates, sizes, n_threads):
     """Empty rows, unsorted columns, numbers in two parts, stored zeros; cut into several blocks."""
     monkeypatch.setattr("sklearn_dropout.perceptron.layout._CACHED", 0)
+    monkeypatch.setattr(at, "_step_layout", at._step_layout.__wrapped__)  # no layout from before
     options = problem("squared_error", sizes, n_rows=30, batch_size=13, rates=rates)
     rng = np.random.default_rng(3)
     X = options["X"] * (rng.random(options["X"].shape) < 0.2)
