@@ -89,37 +89,8 @@ class Recipe:
     device: str
 
 
-class SharedResults:
-    """Results that consecutive fits of the same rows share.
-
-    Of each name the latest is kept, so that memory does not grow with the number of fits.
-    """
-
-    def __init__(self):
-        self._latest = {}
-
-    def __call__(self, kind, name, key, compute):
-        """A result, which must not be changed.
-
-        Parameters
-        ----------
-        kind : object
-            Equal for fits that may share results.
-        name : str
-        key : hashable
-            What the result depends on, of that in which fits of a kind may differ.
-        compute : callable () -> result
-            Called unless the latest result of this name has an equal kind and key.
-        """
-        key = kind, key
-        known = self._latest.get(name)
-        if known is None or known[0] != key:
-            known = self._latest[name] = key, compute()
-        return known[1]
-
-
 def nothing_shared(name, key, compute):
-    """Stands in for `SharedResults` in a fit on its own, which keeps nothing."""
+    """The result of `compute`, which a fit on its own shares with no other."""
     return compute()
 
 
@@ -164,7 +135,7 @@ class Fit:
     monitor : Monitor, default=None
         Of a run with callbacks: holds its history.
     shared : callable (name, key, compute) -> result
-        `SharedResults` of a kind of fits in a search, otherwise `nothing_shared`.
+        A result that fits of a search share if its name and key are equal; not to be changed.
     """
 
     estimator: object

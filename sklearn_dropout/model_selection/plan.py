@@ -13,7 +13,6 @@ from sklearn.base import clone
 from ..checks.random_state import seed_from
 from ..estimators.nesting import find_network, shallow_copy
 from ..fit.preparation import prepare, prepare_same_rows
-from ..fit.stages import SharedResults
 
 # Pieces for each worker, so that none waits long for the last one to finish.
 _PIECES_PER_WORKER = 8
@@ -90,6 +89,35 @@ class Candidate:
             return self.network is not None and self.network._compiled()
         except (TypeError, ValueError):  # invalid parameters, refused when the fit is prepared
             return False
+
+
+class SharedResults:
+    """Results that consecutive fits of the same rows share.
+
+    Of each name the latest is kept, so that memory does not grow with the number of fits.
+    """
+
+    def __init__(self):
+        self._latest = {}
+
+    def __call__(self, kind, name, key, compute):
+        """A result, which must not be changed.
+
+        Parameters
+        ----------
+        kind : object
+            Equal for fits that may share results.
+        name : str
+        key : hashable
+            What the result depends on, of that in which fits of a kind may differ.
+        compute : callable () -> result
+            Called unless the latest result of this name has an equal kind and key.
+        """
+        key = kind, key
+        known = self._latest.get(name)
+        if known is None or known[0] != key:
+            known = self._latest[name] = key, compute()
+        return known[1]
 
 
 class Fold:
