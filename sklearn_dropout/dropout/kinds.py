@@ -130,7 +130,7 @@ class DropoutSettings:
         return self.input_noise_std > 0 if place == "noise" else bool(self.rates[place].any())
 
 
-def draw_passes(widths, dropout, place, n_samples, bits, dtype=torch.float64):
+def draw_passes(widths, dropout, place, n_samples, bits):
     """Noise of stochastic passes, the same for all rows of a pass.
 
     Parameters
@@ -143,15 +143,16 @@ def draw_passes(widths, dropout, place, n_samples, bits, dtype=torch.float64):
     n_samples : int
         Passes.
     bits : numpy.random.BitGenerator
-    dtype : torch dtype, default=torch.float64
 
     Returns
     -------
     noise : list of (multiplier, addend or None), or None without dropout
-        Tensors of shape (n_samples, width).
+        float64 tensors of shape (n_samples, width).
     """
     rates, noise = dropout.rates[place], KINDS[dropout.kind_of(place)].noise
     if not dropout.drops(place):
         return [None] * len(rates)
     sites = zip(draw_lanes(widths, n_samples, bits), rates)
-    return [noise(lanes, rate, dtype) if dropped_levels(rate) else None for lanes, rate in sites]
+    return [
+        noise(lanes, rate, torch.float64) if dropped_levels(rate) else None for lanes, rate in sites
+    ]

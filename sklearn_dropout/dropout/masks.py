@@ -74,7 +74,7 @@ def factors(lanes, rate, dtype):
     return kept.to(dtype).mul_(scale)
 
 
-def draw_lanes(widths, n_steps, bits, device="cpu"):
+def draw_lanes(widths, n_steps, bits):
     """Lanes of neighbouring sites for several steps, each of which begins at a new word.
 
     Parameters
@@ -83,14 +83,13 @@ def draw_lanes(widths, n_steps, bits, device="cpu"):
         Lanes that each site takes in a step.
     n_steps : int
     bits : numpy.random.BitGenerator or torch.Generator
-    device : torch device, default="cpu"
 
     Returns
     -------
     lanes : tuple of int16 tensors of shape (n_steps, width), one for each site
     """
     sizes = [*widths, -sum(widths) % 4]
-    drawn = random_lanes(n_steps * sum(sizes), bits, device)
+    drawn = random_lanes(n_steps * sum(sizes), bits)
     return drawn.view(n_steps, sum(sizes)).split(sizes, 1)[:-1]
 
 

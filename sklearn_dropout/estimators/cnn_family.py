@@ -207,7 +207,7 @@ class CNNFamily:
         }
 
     def _module_to_train(self, fit, weights, biases):
-        """The network of a fit in training mode, and the sources of its masks."""
+        """The network of a fit, and the sources of its masks."""
         n_rows = fit.largest_batch
         streams, device = fit.streams, fit.recipe.device
         sources = {
@@ -218,7 +218,7 @@ class CNNFamily:
         sources["noise"] = MaskSource([n_inputs], n_rows, noise, device)
         out_activation = fit.loss.out_activation
         module = self._layers(weights, biases, out_activation, fit.dropout, sources)
-        return module.train(), list(sources.values())
+        return module, list(sources.values())
 
     def _parameters_of(self, module):
         """Weights and biases of a module, in the layout of `coefs_`."""

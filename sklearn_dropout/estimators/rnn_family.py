@@ -240,7 +240,7 @@ class RNNFamily:
         return fit.parameters
 
     def _module_to_train(self, fit, weights, biases):
-        """The network of a fit in training mode, and the sources of its masks."""
+        """The network of a fit, and the sources of its masks."""
         train, device = fit.train, fit.recipe.device
         sources = mask_sources(
             self._architecture(train.targets.shape[1]),
@@ -252,7 +252,7 @@ class RNNFamily:
         )
         out_activation = fit.loss.out_activation
         module = self._layers(weights, biases, out_activation, fit.dropout, sources)
-        return module.train(), list(sources.values())
+        return module, list(sources.values())
 
     def _parameters_of(self, module):
         """Weights and biases of a module, in the layout of `coefs_`."""

@@ -13,10 +13,6 @@ from .events import NoTask
 from .scores import asks_for_own_score, checked_rows, own_score
 
 
-def quietly(records):
-    """Progress of networks that are part of something larger."""
-
-
 @dataclass
 class Evaluation:
     """Fits and scores pieces of a search; holds what all pieces share, and is sent to every worker.
@@ -41,7 +37,7 @@ class Evaluation:
     error_score: object
     tasks: object = None
 
-    def run(self, piece, progress=quietly):
+    def run(self, piece, progress):
         """Fit and score the candidates of a piece.
 
         Parameters

@@ -10,7 +10,6 @@ from sklearn import config_context, get_config
 from sklearn.utils.parallel import Parallel, delayed
 
 from ..nn.settings import set_threads_here, torch_threads
-from .jobs import quietly
 from .plan import make_pieces
 
 
@@ -122,6 +121,10 @@ class Workers:
         for piece, results in zip(pieces, parallel(calls), strict=True):
             bar.add(piece.n_epochs)
             yield results
+
+
+def quietly(records):
+    """Show no progress."""
 
 
 def run_piece(evaluation, piece, progress=quietly):

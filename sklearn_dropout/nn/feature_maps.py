@@ -18,11 +18,15 @@ class _MapDropout:
     _shape : str
         Of the inputs, as the documentation has it.
     _doc : str
-        What follows the first line of the docstring of each layer, if it is documented.
+        What follows the first line of the docstring of each layer.
+    _example_side : str
+        Positions along each side of the map in the example.
     """
 
     _rank: int
     _shape: str
+    _doc: str
+    _example_side: str
 
     def __init_subclass__(cls):
         super().__init_subclass__()
@@ -31,15 +35,14 @@ class _MapDropout:
             sides = ", ".join([cls._example_side] * n)
             cls.__doc__ += cls._doc.format(n=n, shape=cls._shape, sides=sides)
 
-    def forward(self, x):
-        """Drop parts of the feature maps of each sample, independently of other samples."""
+    def _check(self, x):
+        """Refuse inputs with another number of axes."""
         if x.dim() != self._rank:
             name = type(self).__name__
             raise ValueError(
                 f"x has shape {tuple(x.shape)}: {name} takes {self._rank} axes, {self._shape}. "
                 f"Use {name[:-2]}1d for signals, 2d for images or 3d for volumes."
             )
-        return super().forward(x)
 
 
 _SPATIAL_DOC = """
@@ -78,22 +81,19 @@ _SPATIAL_DOC = """
     """
 
 
-class _MapsInFull(DropoutLayer):
-    """A layer with one mask for all positions of a feature map."""
-
-    def forward(self, x):
-        """Drop feature maps."""
-        if not self.active:
-            return x
-        mask = self._mask(x.shape[:2], x)
-        return x * mask.view(*mask.shape, *[1] * (x.dim() - 2))
-
-
-class _SpatialDropout(_MapDropout, _MapsInFull):
+class _SpatialDropout(_MapDropout, DropoutLayer):
     """Drops feature maps in full."""
 
     _doc = _SPATIAL_DOC
     _example_side = "5"
+
+    def forward(self, x):
+        """Drop feature maps of each sample."""
+        self._check(x)
+        if not self.active:
+            return x
+        mask = self._mask(x.shape[:2], x)
+        return x * mask.view(*mask.shape, *[1] * (x.dim() - 2))
 
 
 class SpatialDropout1d(_SpatialDropout):
@@ -170,6 +170,11 @@ class _DropBlock(_MapDropout, Dropout):
     def extra_repr(self):
         """Arguments shown in the representation."""
         return f"{super().extra_repr()}, block_size={self.block_size}"
+
+    def forward(self, x):
+        """Drop blocks of the feature maps of each sample."""
+        self._check(x)
+        return super().forward(x)
 
     def _noise(self, shape, like):
         sizes = shape[2:]

@@ -1,4 +1,4 @@
-"""Dropout layers for any PyTorch model."""
+"""Dropout layers for any PyTorch model, and output functions as layers."""
 
 from numbers import Real
 
@@ -8,7 +8,6 @@ from torch import nn
 from ..dropout.kinds import KINDS
 from ..dropout.levels import dropped_levels
 from ..dropout.masks import random_lanes
-from .recurrent.sequences import first_occurrences
 
 
 class DropoutLayer(nn.Module):
@@ -271,11 +270,30 @@ class EmbeddingDropout(DropoutLayer):
         if not self.active:
             return embedded
         mask = self._mask(tokens.shape, embedded)
-        positions = tokens if self.by_type else first_occurrences(tokens.t()).t()
+        positions = tokens if self.by_type else first_occurrences(tokens)
         return embedded * mask.gather(1, positions).unsqueeze(-1)
 
     def _arrange(self, lanes, shape):
         return lanes  # may have more steps than the sequences
+
+
+def first_occurrences(tokens):
+    """The first step at which the token of each step occurs.
+
+    Parameters
+    ----------
+    tokens : int64 tensor of shape (n_samples, n_steps)
+
+    Returns
+    -------
+    first : int64 tensor of shape (n_samples, n_steps)
+    """
+    values, order = tokens.sort(dim=1, stable=True)
+    is_first = torch.ones_like(values, dtype=torch.bool)
+    is_first[:, 1:] = values[:, 1:] != values[:, :-1]
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    start = torch.where(is_first, positions, 0).cummax(1).values
+    return torch.empty_like(order).scatter_(1, order, order.gather(1, start))
 
 
 class Mean(nn.Module):

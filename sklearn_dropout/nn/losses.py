@@ -2,7 +2,7 @@
 
 Every loss is a function of the last layer's sums `z`, before the output function, because its
 derivative is then exact where the output function saturates. Values and targets have shape
-(..., n_rows, n_outputs); the loss of a row is the sum over its outputs. Targets of ``log_loss``
+(n_rows, n_outputs); the loss of a row is the sum over its outputs. Targets of ``log_loss``
 sum to one; those of ``weighted_binary_log_loss`` are weights, with the sign of the class. With
 ``gaussian`` the second half of the outputs are logarithms of variances; that of the targets is
 not used.
@@ -27,7 +27,7 @@ class Loss:
     name : str
     out_activation : str
         scikit-learn's name of the output function.
-    rows : callable (z, y) -> tensor of shape (..., n_rows)
+    rows : callable (z, y) -> tensor of shape (n_rows,)
         Loss of each row.
     noise : {"constant", "mean"} or None, default="constant"
         Whether the variance of a target is constant or proportional to its mean; ``None`` for

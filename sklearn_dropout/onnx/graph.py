@@ -101,7 +101,7 @@ class Graph:
         if isinstance(layer, nn.Sequential):
             for part in layer:
                 self.add_layer(part)
-        elif isinstance(layer, (nn.Identity, nn.Dropout, DropoutLayer, GaussianNoise)):
+        elif isinstance(layer, (nn.Identity, DropoutLayer, GaussianNoise)):
             pass
         elif isinstance(layer, Mean):
             self.add("Split", axis=1, n_outputs=2)
@@ -111,14 +111,14 @@ class Graph:
             add_recurrent(self, layer)
         elif isinstance(layer, nn.Linear):
             self.add("Gemm", *self.parameters(layer), transB=1)
-        elif isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        elif isinstance(layer, (nn.Conv2d, nn.Conv3d)):
             pads = [*layer.padding, *layer.padding]
             self.add("Conv", *self.parameters(layer), pads=pads)
-        elif isinstance(layer, (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)):
-            before, behind = layer.padding[::-2], layer.padding[-2::-2]
-            self.add("Pad", self.constant([0, 0, *behind, 0, 0, *before]))
-        elif isinstance(layer, (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)):
-            size = list(np.atleast_1d(layer.kernel_size))
+        elif isinstance(layer, (nn.ConstantPad2d, nn.ConstantPad3d)):
+            before, behind = layer.padding[-2::-2], layer.padding[::-2]
+            self.add("Pad", self.constant([0, 0, *before, 0, 0, *behind]))
+        elif isinstance(layer, (nn.MaxPool2d, nn.MaxPool3d)):
+            size = list(layer.kernel_size)
             self.add("MaxPool", kernel_shape=size, strides=size)
         elif isinstance(layer, nn.SiLU):
             self.add("Sigmoid")

@@ -575,13 +575,13 @@ def test_noise_in_a_search_is_that_of_single_fits(early_stopping):
     X, y = problem("number", n=60)
     grid = {"dropout_rate": [0.0, 0.2, 0.5], "random_state": [0, 1]}
     est = DropoutMLPRegressor(**SMALL | {"early_stopping": early_stopping})
-    stacked, single = (
+    shared, single = (
         Search(est, grid, scoring=noise_score, cv=3).fit(X, y).cv_results_
         for Search in (DropoutSearchCV, GridSearchCV)
     )
     for split in range(3):
         name = f"split{split}_test_score"
-        np.testing.assert_allclose(stacked[name], single[name], rtol=1e-4)
+        np.testing.assert_allclose(shared[name], single[name], rtol=1e-4)
 
 
 def linear_problem(seed, n, sigma):

@@ -35,6 +35,7 @@ from sklearn_dropout import (
 from sklearn_dropout.fit.training import Trainer
 from sklearn_dropout.model_selection.jobs import Evaluation
 from sklearn_dropout.model_selection.plan import Candidate, make_pieces, split_params
+from sklearn_dropout.model_selection.workers import quietly
 from sklearn_dropout.perceptron import why_unavailable
 
 SMALL = {
@@ -200,7 +201,7 @@ def test_evaluation_of_a_piece():
     X, y = data(50)
     for piece in pieces_of(classifier(), RATES):
         fold = piece.fold
-        results = dict(evaluation(X, y, return_train_score=True).run(piece))
+        results = dict(evaluation(X, y, return_train_score=True).run(piece, quietly))
         assert sorted(results) == sorted(index for index, _ in piece.fits)
         for index, candidate in piece.fits:
             direct = classifier(**candidate.params).fit(X[fold.train], y[fold.train])
@@ -218,11 +219,11 @@ def test_evaluation_of_a_piece():
 def test_pieces_reach_other_processes_without_what_threads_share():
     X, y = data(50)
     (piece, *_) = pieces_of(PIPELINE, net_grid(**RATES), **THREADS)
-    expected = evaluation(X, y).run(piece)
+    expected = evaluation(X, y).run(piece, quietly)
     assert piece.fold.model is not None
     twin = pickle.loads(pickle.dumps(piece))
     assert twin.fold.model is None
-    ((_, got),) = evaluation(X, y).run(twin)
+    ((_, got),) = evaluation(X, y).run(twin, quietly)
     assert got["test_scores"] == expected[0][1]["test_scores"]
 
 

@@ -21,6 +21,7 @@ from sklearn_dropout.dropout.recurrent import PassMasks, mask_sources
 from sklearn_dropout.dropout.streams import Streams
 from sklearn_dropout.nn.activations import ACTIVATIONS
 from sklearn_dropout.nn.initializers import INITIALIZERS, initial_recurrent_parameters
+from sklearn_dropout.nn.layers import first_occurrences
 from sklearn_dropout.nn.recurrent import layers as recurrent_layers
 from sklearn_dropout.nn.recurrent import tape
 from sklearn_dropout.nn.recurrent.module import (
@@ -30,7 +31,7 @@ from sklearn_dropout.nn.recurrent.module import (
     recurrent_network,
 )
 from sklearn_dropout.nn.recurrent.recurrence import Loop
-from sklearn_dropout.nn.recurrent.sequences import Architecture, first_occurrences
+from sklearn_dropout.nn.recurrent.sequences import Architecture
 
 SEEDS = [0, 1, 2]
 CELLS = ["lstm", "gru", "rnn"]
@@ -528,7 +529,7 @@ def test_fresh_masks_differ_between_steps(bidirectional, seed):
 def test_first_occurrences_by_hand():
     tokens = torch.tensor([[3, 5, 3, 0, 5, 3], [1, 1, 1, 1, 1, 1], [0, 1, 2, 3, 4, 5]])
     expected = [[0, 1, 0, 3, 1, 0], [0] * 6, [0, 1, 2, 3, 4, 5]]
-    assert first_occurrences(tokens.T).T.tolist() == expected
+    assert first_occurrences(tokens).tolist() == expected
 
 
 @pytest.mark.parametrize("per_step", [False, True])

@@ -26,14 +26,14 @@ import torch
 from ..activations import ACTIVATIONS
 
 
-def _one_minus_square(x, out):
-    """Derivative of tanh in terms of its value: 1 - x ** 2."""
-    return torch.mul(x, x, out=out).neg_().add_(1)
+def _one_minus_square_(x):
+    """Derivative of tanh in terms of its value: 1 - x ** 2, in place."""
+    return x.mul_(x).neg_().add_(1)
 
 
-def _logistic_slope(x, out):
+def _logistic_slope(x):
     """Derivative of the logistic function in terms of its value: x - x ** 2."""
-    return torch.addcmul(x, x, x, value=-1, out=out)
+    return torch.addcmul(x, x, x, value=-1)
 
 
 class LSTM:
@@ -101,13 +101,13 @@ class LSTM:
         sums, tanh_cell = tape.sums[start:stop], tape.tanh_cells[start:stop]
         o, i, f, g = sums.split(n, -1)
         tape.forget[start:stop].copy_(f)
-        slopes = _logistic_slope(sums[..., : 3 * n], None)
+        slopes = _logistic_slope(sums[..., : 3 * n])
         slope_o, slope_i, slope_f = slopes.split(n, -1)
         slope_o.mul_(tanh_cell)
         slope_i.mul_(g)
         slope_f.mul_(tape.cells[start:stop])
-        _one_minus_square(g, g).mul_(i)
-        _one_minus_square(tanh_cell, tanh_cell).mul_(o)
+        _one_minus_square_(g).mul_(i)
+        _one_minus_square_(tanh_cell).mul_(o)
         sums[..., : 3 * n] = slopes
 
     @classmethod
@@ -204,11 +204,11 @@ class GRU:
         r, z, new, from_hidden = tape.sums[start:stop].split(tape.n_units, -1)
         before = tape.hidden[start:stop]
         tape.update[start:stop].copy_(z)
-        of_z = torch.sub(before, new).mul_(_logistic_slope(z, None))
-        _one_minus_square(new, new)
+        of_z = torch.sub(before, new).mul_(_logistic_slope(z))
+        _one_minus_square_(new)
         new.addcmul_(new, z, value=-1)  # (1 - z) (1 - n ** 2)
         z.copy_(of_z)
-        of_r = _logistic_slope(r, None).mul_(from_hidden).mul_(new)
+        of_r = _logistic_slope(r).mul_(from_hidden).mul_(new)
         torch.mul(new, r, out=from_hidden)
         r.copy_(of_r)
 

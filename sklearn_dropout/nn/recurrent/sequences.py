@@ -91,32 +91,13 @@ class Architecture:
         return embedding, layers, (out_weight, out_bias)
 
 
-def first_occurrences(tokens):
-    """The first step at which the token of each step occurs.
-
-    Parameters
-    ----------
-    tokens : int64 tensor of shape (n_steps, n_rows)
-
-    Returns
-    -------
-    first : int64 tensor of shape (n_steps, n_rows)
-    """
-    values, order = tokens.sort(dim=0, stable=True)
-    is_first = torch.ones_like(values, dtype=torch.bool)
-    is_first[1:] = values[1:] != values[:-1]
-    positions = torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
-    start = torch.where(is_first, positions, 0).cummax(0).values
-    return torch.empty_like(order).scatter_(0, order, order.gather(0, start))
-
-
-def reverse(x, lengths=None):
+def reverse(x, lengths):
     """Reverse the steps of each sequence; padding stays at the end.
 
     Parameters
     ----------
     x : tensor of shape (n_steps, n_rows, n)
-    lengths : int64 tensor of shape (n_rows,), default=None
+    lengths : int64 tensor of shape (n_rows,), or None
         Steps of each sequence, if there is padding.
     """
     if lengths is None:
@@ -126,13 +107,13 @@ def reverse(x, lengths=None):
     return x.gather(0, source.unsqueeze(-1).expand(-1, -1, x.shape[2]))
 
 
-def final_states(hidden, lengths=None):
+def final_states(hidden, lengths):
     """Last state of each direction; zeros for a sequence without any step.
 
     Parameters
     ----------
     hidden : tensor of shape (n_steps, n_directions, n_rows, n_units)
-    lengths : int64 tensor of shape (n_rows,), default=None
+    lengths : int64 tensor of shape (n_rows,), or None
 
     Returns
     -------
@@ -144,7 +125,7 @@ def final_states(hidden, lengths=None):
     return hidden.gather(0, where)[0].masked_fill((lengths == 0)[:, None], 0.0)
 
 
-def spread_final(d, n_steps, lengths=None):
+def spread_final(d, n_steps, lengths):
     """Gradient of `final_states`: from its derivative to those of the steps.
 
     Returns
@@ -158,6 +139,4 @@ def spread_final(d, n_steps, lengths=None):
     for length in lengths.unique().tolist():
         if length:
             steps[length - 1] = d * (lengths == length).unsqueeze(-1)
-    if not lengths.any():
-        steps[-1] = torch.zeros_like(d)
     return steps
