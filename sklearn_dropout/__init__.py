@@ -1,8 +1,10 @@
 """Dropout networks for scikit-learn."""
 
 from .displays.coverage import IntervalCoverageDisplay
+from .displays.history import TrainingHistoryDisplay
 from .displays.learning_rate import LearningRateDisplay
-from .displays.overfitting import DropoutRateDisplay, OverfittingDisplay, TrainingHistoryDisplay
+from .displays.overfitting import OverfittingDisplay
+from .displays.rate import DropoutRateDisplay
 from .estimators.cnn import DropoutCNNClassifier, DropoutCNNRegressor
 from .estimators.ensemble import DropoutEnsembleClassifier, DropoutEnsembleRegressor
 from .estimators.mlp import DropoutMLPClassifier, DropoutMLPRegressor

@@ -3,10 +3,7 @@
 import numpy as np
 
 from ..checks.validation import check_matplotlib_support
-from .history import TrainingHistoryDisplay
-from .rate import DropoutRateDisplay, label_of_score
-
-__all__ = ["DropoutRateDisplay", "OverfittingDisplay", "TrainingHistoryDisplay"]
+from .rate import label_of_score
 
 
 class OverfittingDisplay:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks.validation import check_device, check_pandas_support, named_callbacks
 from ..dropout.kinds import DropoutSettings
 from ..nn.settings import in_threads, without_autocast
-from ..nn.tensors import as_tensor, rows_as_tensor
+from ..nn.tensors import as_tensor, dense_rows
 from .monte_carlo import MonteCarlo
 
 _ROWS_AT_ONCE = 1024
@@ -199,7 +199,7 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         module = self._layers(*self._tensors(X.dtype), "identity")
         parts = []
         for start in range(0, X.shape[0], _ROWS_AT_ONCE):
-            rows = rows_as_tensor(X, start, start + _ROWS_AT_ONCE)
+            rows = dense_rows(X, slice(start, start + _ROWS_AT_ONCE))
             with torch.inference_mode(), without_autocast():
                 parts.append(self._hidden_states(module, layer)(rows).numpy())
         features = np.concatenate(parts) if parts else np.empty((0, 0), X.dtype)
@@ -220,7 +220,7 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
 
     def _rows(self, X, start, stop):
         """Some rows of a checked table, as the network's forward pass takes them."""
-        return rows_as_tensor(X, start, stop)
+        return dense_rows(X, slice(start, stop))
 
     def _tensors(self, dtype):
         """Weights and biases as tensors of a NumPy dtype."""

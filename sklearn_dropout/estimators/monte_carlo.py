@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks.random_state import seed_from
 from ..dropout.streams import Streams
 from ..nn.settings import in_threads, without_autocast
-from ..nn.tensors import rows_as_tensor
+from ..nn.tensors import dense_rows
 
 # Values of the widest layer that are computed at once, and the rows among them.
 _CHUNK_VALUES = 1 << 20
@@ -148,7 +148,7 @@ class MonteCarlo:
             def compute(first, passes=passes, masks=masks):
                 rows = slice(first, min(first + row_step, n_rows))
                 with torch.inference_mode(), without_autocast():
-                    z = self._sample_outputs(rows_as_tensor(X, rows.start, rows.stop), masks)
+                    z = self._sample_outputs(dense_rows(X, rows), masks)
                     take(passes, rows, answers(z).numpy())
 
             in_threads(compute, range(0, n_rows, row_step))

@@ -9,7 +9,7 @@ def as_tensor(array):
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def rows_as_tensor(X, start, stop):
-    """Rows of an array or CSR matrix as a dense tensor."""
-    rows = X[start:stop]
-    return torch.from_numpy(rows.toarray()) if sparse.issparse(rows) else as_tensor(rows)
+def dense_rows(X, rows):
+    """Rows of an array or CSR matrix, given by a slice or by indices, as a dense tensor."""
+    x = X[rows]
+    return torch.from_numpy(x.toarray()) if sparse.issparse(x) else as_tensor(x)

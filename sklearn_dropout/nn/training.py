@@ -1,14 +1,16 @@
 """The training loop of networks that are PyTorch modules, under automatic differentiation."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 
 from .concrete import concrete_layers
 from .losses import OUT_ACTIVATIONS
 from .optimizers import make_optimizer, memory_of, remember
+from .settings import raised_by_user
+from .tensors import dense_rows
 
 # Values of one row, times rows, that are computed at once with dropout off.
 _CHUNK_VALUES = 1 << 22
@@ -143,22 +145,14 @@ class ModuleTraining:
             penalty += float(regularizer.detach()) * weight
         if monitor is not None:
             monitor.gradient_computed()
-        self._update()
+        with nullcontext() if self._named else raised_by_user():
+            self.optimizer.step()
         if np.isfinite(self.max_norm):
             self._clip_norms()
         z, loss = z.detach(), loss.detach()
         if monitor is not None:
             monitor.batch_end(answer.detach(), loss)
         return z, float(loss), penalty
-
-    def _update(self):
-        """Take a step of the optimiser; mark errors of a user's optimiser, to pass them on."""
-        try:
-            self.optimizer.step()
-        except Exception as error:
-            if not self._named:
-                error._raised_by_user = True  # see memory_errors
-            raise
 
     def _run(self, x):
         """Outputs of the module, and its outputs before the output function."""
@@ -326,12 +320,6 @@ class ModuleTraining:
     def learned_rates(self):
         """Learned rates: pairs of place and value."""
         return [(layer.place, layer.rate) for layer, _ in self._concrete]
-
-
-def dense_rows(X, rows):
-    """Rows of an array or CSR matrix, given by an array of indices, as a new dense tensor."""
-    x = X[rows]
-    return torch.from_numpy(x.toarray() if issparse(x) else x)
 
 
 def _pieces(n_rows, size):
