@@ -264,7 +264,7 @@ class DropoutRateDisplay:
 
 
 def label_of_score(name, negated):
-    """Of an axis."""
+    """Label of the score axis."""
     if name is None:
         return "Negative score" if negated else "Score"
     return name.removeprefix("neg_") if negated else name

@@ -103,7 +103,7 @@ class DropoutSettings:
     block_size: int = 1
 
     def of_passes(self):
-        """Settings of stochastic passes: no noise on the inputs, and masks of 0 and 1."""
+        """Settings of stochastic passes: no noise on the inputs, and Bernoulli for concrete."""
         kind = "bernoulli" if self.learns_rates else self.dropout_type
         return replace(self, dropout_type=kind, input_noise_std=0.0)
 

@@ -210,7 +210,7 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         return pandas.DataFrame(features, columns=names)
 
     def _n_hidden_layers(self):
-        """Dense layers before the output."""
+        """Recurrent layers of an RNN; dense layers before the output of others."""
         return len(self._dropout[0]["hidden"])
 
     def _hidden_states(self, module, layer):

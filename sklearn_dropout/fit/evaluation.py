@@ -84,8 +84,8 @@ def accuracy(prediction, y, weight):
     Parameters
     ----------
     prediction, y : tensors of shape (n_rows, n_outputs)
-        Probabilities, and targets of zeros and ones. A single output is the second of two
-        classes; of several, softmax outputs exclude each other and logistic ones do not.
+        Logistic outputs: one for two classes, or one for each label. Targets are above zero if the
+        row has the class or label.
     weight : tensor of shape (n_rows,)
         Sums to one over the rows.
     """
@@ -94,7 +94,7 @@ def accuracy(prediction, y, weight):
 
 
 def top_class_accuracy(prediction, y, weight):
-    """Fraction of the rows whose most probable class is correct; arguments as for `accuracy`."""
+    """Fraction of the rows whose most probable class is correct; shapes as for `accuracy`."""
     right = prediction.argmax(-1) == y.argmax(-1)
     return _share(right, weight)
 
@@ -106,7 +106,7 @@ def _share(right, weight):
 
 
 def r2(prediction, y, weight):
-    """Coefficient of determination, averaged over the outputs; arguments as for `accuracy`."""
+    """Coefficient of determination, averaged over the outputs; shapes as for `accuracy`."""
     weight, y = weight[:, None], y[:, : prediction.shape[1]]
     residual = (weight * (y - prediction).square()).sum(0)
     spread = (weight * (y - (weight * y).sum(0)).square()).sum(0)

@@ -19,8 +19,8 @@ from .progress import StopTraining
 from .schedule import PLANNED, Stopping, planned_epochs
 from .stages import Outcome
 
-# Limits of the epochs in one compiled call: multiplications (some ten milliseconds), the cost of a
-# step in multiplications, and rows, whose order is held in memory.
+# Limits of one call of `epochs`: multiplications (some ten milliseconds), the cost of a step in
+# multiplications, and rows, whose order is held in memory.
 _WORK_OF_A_CALL, _WORK_OF_A_STEP, _ROWS_OF_A_CALL = 3e7, 20_000, 200_000
 
 

@@ -1,4 +1,7 @@
-"""Dropout layers, networks and their training, in PyTorch alone."""
+"""Dropout layers, networks and their training, in PyTorch, NumPy and SciPy.
+
+Imports `dropout`.
+"""
 
 from .concrete import ConcreteDropout
 from .feature_maps import (

@@ -40,7 +40,7 @@ def _vector_in_python(flat, at, n):
 
 def _matrix_in_python(flat, at, n, m):
     part = flat.reshape(-1)[at : at + n * m]
-    # Random numbers are only drawn for rates above zero.
+    # The array is shorter if nothing is dropped: return zeros of the right shape.
     return part.reshape(n, m) if part.size == n * m else np.zeros((n, m), flat.dtype)
 
 
