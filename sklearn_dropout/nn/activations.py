@@ -23,18 +23,11 @@ class Activation:
         Multiply `d` in place by the derivative, given `saved` from the forward pass.
     from_output : bool
         Whether `saved` is the activation itself (then `out` may be `z`) or its argument.
-    gates : bool
-        Whether the derivative is ``saved > 0``. After multiplication with a dropout mask the sign
-        then means "active and kept", and the backward pass needs no mask.
-    monotone : bool
-        Whether it never decreases, so that it can be computed after max pooling.
     """
 
     forward: Callable
     backward: Callable
     from_output: bool = True
-    gates: bool = False
-    monotone: bool = True
 
 
 def _copy(z, out):
@@ -71,7 +64,6 @@ ACTIVATIONS = {
     "relu": Activation(
         _relu,
         lambda d, a: _aten.threshold_backward.grad_input(d, a, 0, grad_input=d),
-        gates=True,
     ),
     "elu": Activation(lambda z, out: _aten.elu.out(z, out=out), _elu_backward(1.0, 1.0)),
     "selu": Activation(
@@ -82,12 +74,10 @@ ACTIVATIONS = {
         _gelu,
         lambda d, z: _aten.gelu_backward.grad_input(d, z, grad_input=d),
         from_output=False,
-        monotone=False,
     ),
     "silu": Activation(
         lambda z, out: _aten.silu.out(z, out=out),
         lambda d, z: _aten.silu_backward.grad_input(d, z, grad_input=d),
         from_output=False,
-        monotone=False,
     ),
 }

@@ -222,17 +222,6 @@ def test_backward_equals_autograd(name, seed):
     torch.testing.assert_close(d, expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", [n for n, a in ACTIVATIONS.items() if a.gates])
-def test_the_sign_of_a_dropped_gate_tells_active_and_kept(name):
-    activation = ACTIVATIONS[name]
-    z = torch.tensor([-2.0, -2.0, 0.0, 3.0, 3.0])
-    mask = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
-    out, d = torch.empty_like(z), torch.full_like(z, 7.0)
-    activation.forward(z, out)
-    activation.backward(d, out * mask)
-    assert d.tolist() == [0.0, 0.0, 0.0, 0.0, 7.0]
-
-
 @pytest.mark.parametrize("n_classes", [2, 16, 17])
 def test_softmax(n_classes):
     """Few classes have a formula of their own, the others PyTorch's."""
