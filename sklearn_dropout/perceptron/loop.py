@@ -106,7 +106,7 @@ def weight_of_batch(is_weighted, weight, order):
     return total
 
 
-@inner(types.void)
+@inner(types.void, inline=True)
 def update(counts, settings, params, g, first, second, total_weight, start):
     """Update parameters from `start` on, weights or biases, by their gradient `g`."""
     real = params.dtype.type
@@ -162,7 +162,7 @@ def follow_plan(counts, layers, settings, row):
         settings[at.SCALE_HIDDEN + n_hidden + i] = row[at.PLAN_HIDDEN + 2 * n_hidden + i]
 
 
-@inner(types.void)
+@inner(types.void, inline=True)
 def begin_step(counts, layers, params, work, states, words):
     """Draw the masks of a step, and copy the weights for the backward pass."""
     w_groups = counts[at.WORDS_INPUT]
@@ -176,7 +176,7 @@ def begin_step(counts, layers, params, work, states, words):
     counts[at.STEPS_DONE] += 1
 
 
-@inner(types.float64)
+@inner(types.float64, inline=True)
 def pass_rows(
     counts, layers, settings, X, starts, indices, groups, targets, codes, weight, order, params,
     gradient, work, lanes, places, row_weight, sums, total_weight, last, begin, end,
@@ -247,7 +247,7 @@ def pass_rows(
     return loss
 
 
-@inner(types.float64)
+@inner(types.float64, inline=True)
 def end_step(
     counts, settings, params, gradients, first, second, total_weight, part, n_parts
 ):  # fmt: skip

@@ -13,7 +13,7 @@ from .tiles import multiply
 from .views import matrix, vector
 
 
-@inner(types.void)
+@inner(types.void, inline=True)
 def forward(
     counts, layers, settings, X, starts, indices, groups, places, params, work, lanes, n_rows, r0,
     training,
@@ -136,7 +136,7 @@ def weighted_rows(x, d, weighted, g, overwrite):
             g[k] += (d_0 * x_0[k] + d_1 * x_1[k]) + (d_2 * x_2[k] + d_3 * x_3[k])
 
 
-@inner(types.void)
+@inner(types.void, inline=True)
 def backward(counts, layers, settings, params, work, n_rows):
     """Derivatives with respect to the sums of all layers, from those of the outputs, in `work`."""
     # Only with relu and masks does the sign tell the slope.
@@ -165,7 +165,7 @@ def backward(counts, layers, settings, params, work, n_rows):
             slopes(kind, vector(work, there, n), h, slope, scale)
 
 
-@inner(types.void)
+@inner(types.void, inline=True)
 def add_gradient(
     counts, layers, settings, X, starts, indices, groups, places, gradient, work, lanes, n_rows,
     r0, overwrite,
@@ -204,7 +204,7 @@ def add_gradient(
         weighted_rows(d, column, False, b, overwrite)
 
 
-@inner(types.float64)
+@inner(types.float64, inline=True)
 def loss_of_block(counts, layers, settings, work, weight, unit, n_rows, sums, last):
     """Loss of a block of rows after the forward pass, and its derivatives in `work`.
 

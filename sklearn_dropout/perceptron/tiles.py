@@ -18,8 +18,8 @@ from .compile import inner, python_where_not_compiled
 from .views import vector
 
 LANES = 8
-ROWS = 4
 MAX_VECTORS = 3
+ROWS = 0, 8, 4, 4  # by the number of vectors: eight sums or more, so that none is waited for
 CHUNK = 256  # of the inner index: a strip of B, 24 columns wide, then fits into the L1 cache
 
 _CONTRACT = ("contract",)
@@ -27,7 +27,7 @@ _INT32 = ir.IntType(32)
 
 
 class _TileCode:
-    """Writes the instructions of a product of ROWS rows and `n_vectors` vectors of LANES columns.
+    """Writes the instructions of a product of some rows and `n_vectors` vectors of LANES columns.
 
     Parameters
     ----------
@@ -44,6 +44,7 @@ class _TileCode:
         self.vector = ir.VectorType(number, LANES)
         self.n_bytes = 4 if isinstance(number, ir.FloatType) else 8
         self.shifts = [self.constant(v * LANES) for v in range(n_vectors)]
+        self.n_rows = ROWS[n_vectors]
 
     def constant(self, value):
         """A position."""
@@ -52,7 +53,7 @@ class _TileCode:
     def rows(self, n_rows):
         """Indices of the rows; those past the end repeat the last row, which is stored again."""
         last = self.builder.sub(n_rows, self.constant(1))
-        rows = [self.constant(r) for r in range(ROWS)]
+        rows = [self.constant(r) for r in range(self.n_rows)]
         return [
             self.builder.select(self.builder.icmp_signed("<", row, last), row, last) for row in rows
         ]
@@ -83,9 +84,10 @@ class _TileCode:
 
         Parameters
         ----------
-        sums : list of ROWS strips
+        sums : list of strips
+            One for each row.
         a, b : pointers
-        a_starts : list of ROWS positions
+        a_starts : list of positions
             The first number of A for each row.
         b_start : position
             The first number of B.
@@ -95,7 +97,7 @@ class _TileCode:
 
         Returns
         -------
-        sums : list of ROWS strips
+        sums : list of strips
         """
         builder = self.builder
         zero, one = self.constant(0), self.constant(1)
@@ -182,7 +184,7 @@ def _tile_in_python(
 
 
 def _make_tile(n_vectors):
-    """A function that computes ROWS x (n_vectors * LANES) numbers of a product."""
+    """A function that computes ROWS[n_vectors] x (n_vectors * LANES) numbers of a product."""
 
     @python_where_not_compiled(partial(_tile_in_python, n_vectors=n_vectors))
     @intrinsic
@@ -248,8 +250,8 @@ def multiply(c, s, s_row, a, turned, b):
             here = 2 if left == 4 else min(left, MAX_VECTORS)
             n_last = min(LANES, m - (v + here - 1) * LANES)
             o = v * LANES
-            for i in range(0, n, ROWS):
-                n_rows = min(ROWS, n - i)
+            for i in range(0, n, ROWS[here]):
+                n_rows = min(ROWS[here], n - i)
                 c_at, s_at = i * m + o, i * s_row + o
                 a_at, b_at = i * a_row + j * a_col, j * m + o
                 args = (
