@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
 
+import numpy as np
 import torch
 from scipy.sparse import issparse
 
@@ -124,10 +125,10 @@ class MLPFamily:
             return super()._start_training(fit, n_threads)
         from ..perceptron.training import PerceptronTraining  # imports Numba
 
-        recipe, groups = fit.recipe, self._group_of_column
-        key = fit.seed, self.weight_init
-        weights, biases = fit.shared("parameters", key, lambda: self._initial(fit))
-        sample = fit.shared("sample", None, lambda: TrainingRows(fit.train, groups))
+        recipe = fit.recipe
+        key = fit.seed, self._layer_sizes(fit), self.activation, self.weight_init
+        weights, biases = fit.shared("parameters", key, lambda: _in_float32(self._initial(fit)))
+        sample = fit.shared("rows", fit.train, lambda: TrainingRows(fit.train))
         training = PerceptronTraining(
             weights,
             biases,
@@ -145,6 +146,7 @@ class MLPFamily:
             max_norm=recipe.max_norm,
             batch_size=recipe.batch_size,
             rates=fit.dropout.rates,
+            group_of_column=self._group_of_column,
             dropout_type=fit.dropout.dropout_type,
             input_noise_std=fit.dropout.input_noise_std,
             bit_generators={
@@ -230,6 +232,11 @@ class MLPFamily:
             self._fitted_dropout,
             self._group_of_column,
         )
+
+
+def _in_float32(parameters):
+    """Weights and biases in the precision of training."""
+    return [[array.astype(np.float32, copy=False) for array in part] for part in parameters]
 
 
 _FAMILY_TEXTS = {

@@ -8,7 +8,7 @@ import torch
 from ..nn.training import dense_rows
 
 
-@dataclass
+@dataclass(eq=False)
 class Sample:
     """Rows that a network is trained or validated on.
 

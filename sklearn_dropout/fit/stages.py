@@ -135,7 +135,8 @@ class Fit:
     monitor : Monitor, default=None
         Of a run with callbacks: holds its history.
     shared : callable (name, key, compute) -> result
-        A result that fits of a search share if its name and key are equal; not to be changed.
+        A result that fits of a search share if its name, and the key of all that it depends on, are
+        equal; not to be changed.
     """
 
     estimator: object

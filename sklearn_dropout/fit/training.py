@@ -218,7 +218,7 @@ class Trainer:
         if n_epochs < self.recipe.max_iter:
             return shuffled()
         # All epochs at once: the generator, which a shared order leaves where it is, is done.
-        return self.fit.shared("order", self.fit.seed, shuffled)
+        return self.fit.shared("order", (self.fit.seed, n_epochs, n_rows), shuffled)
 
     def _evaluate(self, record):
         """Add losses and scores with dropout off to the record of an epoch."""

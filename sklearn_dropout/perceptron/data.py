@@ -69,7 +69,6 @@ class TrainingRows:
     Parameters
     ----------
     sample : Sample
-    group_of_column : int64 ndarray of shape (n_features,)
     dtype : dtype, default=np.float32
 
     Attributes
@@ -80,25 +79,22 @@ class TrainingRows:
     total_weight : float
     density : float
         Fraction of the features that are stored.
-    n_groups : int
     arrays : list of ndarrays
-        Rows of `X`, groups, targets, codes and weights.
+        Rows of `X`, targets, codes and weights.
     """
 
-    def __init__(self, sample, group_of_column, dtype=np.float32):
+    def __init__(self, sample, dtype=np.float32):
         self.dtype, self.X = np.dtype(dtype), Rows(sample.X, dtype)
         self.n_rows, self.is_weighted = sample.n_rows, sample.weight is not None
         self.total_weight = sample.total_weight
-        self.density = self.X.density(sample.rows, len(group_of_column))
-        self.n_groups = int(group_of_column.max()) + 1
+        self.density = self.X.density(sample.rows, sample.X.shape[1])
         arrays = (
             (sample.rows, np.int64),
-            (group_of_column, np.int64),
             (sample.targets, dtype),
             (sample.codes, np.int64),
             (sample.weight if self.is_weighted else np.ones(1), np.float64),
         )
         pairs = [plain(array, kind) for array, kind in arrays]
         self.arrays = [view for view, _ in pairs]
-        self.arrays[2] = self.arrays[2].reshape(-1, sample.targets.shape[1])
+        self.arrays[1] = self.arrays[1].reshape(-1, sample.targets.shape[1])
         self._owners = [owner for _, owner in pairs]

@@ -280,7 +280,7 @@ def end_step(
 
 @entry
 def train(
-    counts, layers, settings, plan, X, starts, indices, rows, groups, targets, codes, weight,
+    counts, layers, settings, plan, X, starts, indices, groups, rows, targets, codes, weight,
     order, params, gradients, first, second, work, states, words, lanes, places, row_weight, losses,
     sums, begin, end, phases, part,
 ):  # fmt: skip
@@ -338,7 +338,7 @@ def train(
 
 
 @entry
-def predict(counts, layers, settings, X, starts, indices, rows, groups, params, work, lanes, out):
+def predict(counts, layers, settings, X, starts, indices, groups, rows, params, work, lanes, out):
     """Outputs before the output function with dropout off, of shape (n_rows, n_outputs)."""
     n_features, z = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.SUMS]
     n_outputs = out.shape[1]

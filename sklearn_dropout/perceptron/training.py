@@ -43,6 +43,8 @@ class PerceptronTraining:
     batch_size : int
     rates : dict of ndarrays
         Dropout rates: "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
+    group_of_column : int64 ndarray of shape (n_features,)
+        Columns that "groups" drops together have the same number, from 0.
     bit_generators : dict of numpy.random.SFC64
         For the keys of `rates` with a rate above zero, and "noise" for noise on the inputs.
     sample : TrainingRows
@@ -85,6 +87,7 @@ class PerceptronTraining:
         max_norm,
         batch_size,
         rates,
+        group_of_column,
         bit_generators,
         sample,
         dropout_type="bernoulli",
@@ -98,6 +101,7 @@ class PerceptronTraining:
         self._set_parameters(weights, biases)
         self.learning_rate = float(learning_rate)
         self._bit_generators = bit_generators
+        self._groups, self._groups_owner = plain(group_of_column, np.int64)
         self._set_parts(n_threads)
         counts = self._counts
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
@@ -152,7 +156,7 @@ class PerceptronTraining:
 
     def _set_streams(self, rates, dropout_type, adds_noise):
         """Set the random words of each place in a step."""
-        counts, n_groups = self._counts, self._sample.n_groups
+        counts, n_groups = self._counts, int(self._groups.max()) + 1
         widths = self._sizes[0], n_groups, sum(self._sizes[1:-1])
         n_words = [-(-self._batch_size * width // 4) for width in widths]
         counts[at.N_GROUPS] = n_groups
@@ -234,10 +238,10 @@ class PerceptronTraining:
                 places, row_weight = self._parts[part]
                 layers, counts = self._layouts[part if phases & at.PASS else 0]
                 train(
-                    counts, layers, self._settings, plan, *sample.X.arrays, *sample.arrays,
-                    flat_order, self._all, self._gradients, self._first, self._second, self._work,
-                    states, self._words, self._lanes, places, row_weight, losses[part], sums[part],
-                    begin, end, phases, part,
+                    counts, layers, self._settings, plan, *sample.X.arrays, self._groups,
+                    *sample.arrays, flat_order, self._all, self._gradients, self._first,
+                    self._second, self._work, states, self._words, self._lanes, places, row_weight,
+                    losses[part], sums[part], begin, end, phases, part,
                 )  # fmt: skip
 
             if len(self._parts) == 1:
@@ -295,8 +299,8 @@ class PerceptronTraining:
             work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
         if len(owner):
             predict(
-                counts, layers, self._settings, *data.arrays, rows, self._sample.arrays[1],
-                self._all, work, self._lanes, out,
+                counts, layers, self._settings, *data.arrays, self._groups, rows, self._all, work,
+                self._lanes, out,
             )  # fmt: skip
         return out
 

@@ -61,8 +61,7 @@ def start(options, dtype=np.float64, **changed):
     """A network that has not been trained yet."""
     options = {"bit_generators": bit_generators()} | options | changed
     arrays = [options.pop(name) for name in ("X", "rows", "targets", "codes", "weight")]
-    sample = TrainingRows(Sample(*arrays), options.pop("group_of_column"), dtype)
-    return PerceptronTraining(**options, sample=sample)
+    return PerceptronTraining(**options, sample=TrainingRows(Sample(*arrays), dtype))
 
 
 def train(options, n_epochs=1, dtype=np.float64, **changed):
