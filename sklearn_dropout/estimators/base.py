@@ -96,7 +96,7 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *PLANNED})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, 2**31 - 1, closed="both")],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],

@@ -2,7 +2,6 @@
 
 import numbers
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
 from threading import Lock
 
@@ -18,14 +17,13 @@ from ..fit.preparation import prepare, prepare_same_rows
 _PIECES_PER_WORKER = 8
 _PLAIN = (str, int, float, type(None))
 
-# Parameters of a network that a prepared fit can change without being prepared again.
-NUMBERS = frozenset(
+# Parameters of a network that a prepared fit can change without being prepared again: nothing that
+# is checked together with other parameters or with the data.
+CHANGEABLE = frozenset(
     {
         "alpha",
         "dropout_rate",
-        "dropout_type",
         "input_dropout_rate",
-        "input_noise_std",
         "learning_rate_init",
         "max_norm",
         "random_state",
@@ -50,7 +48,7 @@ class Candidate:
         Of the network's parameters in the model.
     key_around, key : hashable
         Equal for equal parameters of the estimators around the network (empty without any), and
-        for equal parameters of the network that are not among `NUMBERS`.
+        for equal parameters of the network that are not among `CHANGEABLE`.
     dropout : DropoutSettings
         Once the network's parameters have been found in order.
     """
@@ -63,14 +61,14 @@ class Candidate:
         self.network, self.prefix = find_network(self.model)
         inner, around = split_params(self.params, self.prefix)
         self.key_around = _key(around) if self.prefix else ()
-        self.key = _key({k: value for k, value in inner.items() if k not in NUMBERS})
+        self.key = _key({k: value for k, value in inner.items() if k not in CHANGEABLE})
+        self._copy = shallow_copy  # a fit changes nothing inside most parameters
+        if self.network is not None and any(map(_may_change, vars(self.network).items())):
+            self._copy = clone
 
     def new_network(self):
         """A network with the candidate's parameters, to be fitted."""
-        network = self.network
-        if isinstance(network.random_state, np.random.RandomState) or network.callbacks:
-            return clone(network)
-        return shallow_copy(network)  # a fit changes nothing inside its parameters
+        return self._copy(self.network)
 
     def check(self):
         """Check the network's parameters, once."""
@@ -92,30 +90,30 @@ class Candidate:
 
 
 class SharedResults:
-    """Results that consecutive fits of the same rows share.
+    """Results that fits of a search on one fold share.
 
-    Of each name the latest is kept, so that memory does not grow with the number of fits.
+    Of each name the latest is kept, so that memory does not grow with the number of fits. Those
+    that follow each other share it.
     """
 
     def __init__(self):
         self._latest = {}
 
-    def __call__(self, kind, name, key, compute):
+    def __call__(self, name, key, compute):
         """A result, which must not be changed.
 
         Parameters
         ----------
-        kind : object
-            Equal for fits that may share results.
         name : str
-        key : hashable
-            What the result depends on, of that in which fits of a kind may differ.
+        key : object
+            All that the result depends on.
         compute : callable () -> result
-            Called unless the latest result of this name has an equal kind and key.
+            Called unless the latest result of this name has an equal key.
         """
-        key = kind, key
         known = self._latest.get(name)
         if known is None or known[0] != key:
+            del known
+            self._latest.pop(name, None)  # so that memory has one of them at a time
             known = self._latest[name] = key, compute()
         return known[1]
 
@@ -140,7 +138,6 @@ class Fold:
     fits : dict of Fit
         Prepared for that call, one for each key of a candidate.
     shared : SharedResults
-        Of the fits that are prepared from one of `fits`, one after the other.
     inputs : dict
         Checked rows to score on, by the name of the score and the key of the checks.
     n_pieces : int
@@ -170,9 +167,7 @@ class Fold:
         like = self.fits.get(candidate.key)
         if like is None:
             fit = prepare(network, self.call, self.checked)
-            # Of its own: another thread may prepare the same key with other held-out rows.
-            kind = object()
-            self.checked, fit.shared = fit.checked, partial(self.shared, kind)
+            self.checked, fit.shared = fit.checked, self.shared
             like = self.fits[candidate.key] = shallow_copy(fit)
             like.estimator = like.learner = None
             return fit
@@ -219,10 +214,17 @@ def split_params(params, prefix):
     inner = {}
     around = {}
     for name, value in params.items():
-        last = name.removeprefix(prefix)
-        belongs = name.startswith(prefix) and "__" not in last
-        (inner if belongs else around)[last if belongs else name] = value
+        belongs = name.startswith(prefix)
+        (inner if belongs else around)[name.removeprefix(prefix)] = value
     return inner, around
+
+
+def _may_change(parameter):
+    """Whether a fit may change the value of a parameter, a pair (name, value)."""
+    name, value = parameter
+    if isinstance(value, np.random.RandomState) or (name == "callbacks" and value):
+        return True
+    return callable(value) and not isinstance(value, type)
 
 
 def _key(params):

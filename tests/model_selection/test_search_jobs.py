@@ -174,7 +174,7 @@ def test_which_networks_train_in_threads():
     [
         ("", {"alpha": 1, "dropout_rate": 0.1}, {}),
         ("net__", {"alpha": 1}, {"net": "other", "scale__with_std": True, "nets__alpha": 2}),
-        ("net__", {}, {"net__estimator__alpha": 1, "alpha": 3}),
+        ("net__", {"schedule__k": 1}, {"alpha": 3, "other__net__alpha": 2}),
         ("regressor__net__", {"alpha": 1}, {"regressor__scale": None, "net__alpha": 2}),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from _families import answers
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, KFold, ParameterGrid
@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
 from sklearn_dropout.estimators.nesting import find_network
-from sklearn_dropout.model_selection.plan import NUMBERS
+from sklearn_dropout.model_selection.plan import CHANGEABLE
 from sklearn_dropout.nn.initializers import initial_parameters
 
 SMALL = {
@@ -286,6 +286,74 @@ def test_networks_inside_target_transformers():
         assert_same_fit(got[key], fit, 5 * X)
 
 
+class Blocks(BaseEstimator):
+    """Groups of columns, `size` in each."""
+
+    def __init__(self, size=1):
+        self.size = size
+
+    def __call__(self, names):
+        return [column // self.size for column in range(len(names))]
+
+
+class RandomFactor(BaseEstimator):
+    """A dropout schedule with a generator of its own."""
+
+    def __init__(self, lowest=0.0):
+        self.lowest = lowest
+        self.rng = np.random.RandomState(0)
+
+    def __call__(self, progress):
+        return self.rng.uniform(self.lowest, 1)
+
+
+def test_parameters_of_parameters():
+    X, y = three_classes()
+    X = pytest.importorskip("pandas").DataFrame(X, columns=list("abcd"))
+    est = classifier(
+        dropout_rate=0.5,
+        dropout_schedule=RandomFactor(),
+        spatial_dropout_rate=0.5,
+        feature_groups=Blocks(),
+    )
+    grid = {"dropout_schedule__lowest": [0.0, 0.9], "feature_groups__size": [1, 2]}
+    got, expected = (
+        Search(est, grid, scoring=lambda fit, X, y: fit.loss_, cv=KFold(2), refit=False).fit(X, y)
+        for Search in (DropoutSearchCV, GridSearchCV)
+    )
+    losses = expected.cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(got.cv_results_["mean_test_score"], losses)
+    assert len(set(losses)) == 4
+    assert est.dropout_schedule.rng.get_state()[2] == 624  # not used: fits have copies
+
+
+REFUSED_TOGETHER = {
+    "noise on sparse rows": ({}, {"input_noise_std": [0.0, 0.5]}, sparse_classes),
+    "a schedule of learned rates": (
+        {"dropout_schedule": "linear"},
+        {"dropout_type": ["bernoulli", "concrete"]},
+        three_classes,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "grid", "data"), REFUSED_TOGETHER.values(), ids=REFUSED_TOGETHER
+)
+def test_candidates_that_fit_refuses_have_no_score(params, grid, data):
+    """Whatever candidate comes first."""
+    X, y = data()
+    for order in (slice(None), slice(None, None, -1)):
+        ordered = {name: values[order] for name, values in grid.items()}
+        search = DropoutSearchCV(classifier(**params), ordered, cv=KFold(2), refit=False)
+        with (
+            pytest.warns(FitFailedWarning, match="2 fits failed"),
+            pytest.warns(UserWarning, match="non-finite"),
+        ):
+            search.fit(X, y)
+        assert np.isnan(search.cv_results_["mean_test_score"][order]).tolist() == [False, True]
+
+
 # Two values of each parameter
 VALUES = {
     "hidden_layer_sizes": ((5, 4), (4, 5)),
@@ -345,7 +413,7 @@ WITHOUT_EFFECT = {"verbose", "warm_start", "callbacks", "device", "engine", "sco
 def test_every_parameter_has_its_two_values():
     names = {*DropoutMLPClassifier().get_params(), *DropoutMLPRegressor().get_params()}
     assert set(VALUES) == names
-    assert names > NUMBERS
+    assert names > CHANGEABLE
 
 
 @pytest.mark.parametrize("name", VALUES)
