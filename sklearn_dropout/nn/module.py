@@ -258,22 +258,24 @@ def convolutional(weights, biases, layout, activation, out_activation, dropout, 
 
 
 def _end_block(layers, block, layout, dropout, sources):
-    """Add the pooling and the dropout of a block.
+    """Add the dropout and the pooling of a block.
 
-    Activations that never decrease commute with the maximum, as does the dropout of feature maps.
-    They are computed after pooling, on fewer values.
+    Functions that never decrease commute with the maximum: most activations, and dropout of feature
+    maps unless its factors may be negative. They are computed after pooling, on fewer values.
     """
     size = as_image(layout.pool_size)
-    if max(size) > 1:
-        layers[f"pooling_{block}"] = _of_rank(size, nn.MaxPool2d, nn.MaxPool3d)(size)
-        last = f"conv_activation_{block}_{layout.convs_per_block}"
-        if not isinstance(layers[last], _NOT_MONOTONE):
-            layers.move_to_end(last)
+    last = f"conv_activation_{block}_{layout.convs_per_block}"
+    commute = [] if isinstance(layers[last], _NOT_MONOTONE) else [last]
     map_rate = float(dropout.rates["maps"][block - 1])
     if map_rate:
-        layer = _of_rank(size, SpatialDropout2d, SpatialDropout3d)(map_rate)
-        layer = layer.of_kind(dropout.kind_of("maps"))
-        layers[f"spatial_dropout_{block}"] = tied(layer, sources, "maps", block - 1)
+        kind, name = dropout.kind_of("maps"), f"spatial_dropout_{block}"
+        layer = _of_rank(size, SpatialDropout2d, SpatialDropout3d)(map_rate).of_kind(kind)
+        layers[name] = tied(layer, sources, "maps", block - 1)
+        commute = [] if kind == "gaussian" else [*commute, name]
+    if max(size) > 1:
+        layers[f"pooling_{block}"] = _of_rank(size, nn.MaxPool2d, nn.MaxPool3d)(size)
+        for name in commute:
+            layers.move_to_end(name)
     element_rate = float(dropout.rates["elements"][block - 1])
     if element_rate:
         if dropout.block_size > 1:

@@ -4,6 +4,7 @@ import gzip
 import os
 import pickle
 from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path
 
@@ -215,6 +216,32 @@ def test_module_has_its_dropout_layers_in_place(shape):
     ]
     rates = [m.rate for m in module if "Dropout" in str(type(m))]
     assert rates == [0.1, 0.1, 0.1, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("activation", "dropout_type"),
+    [*product(["selu", "silu"], ["bernoulli", "gaussian"]), ("selu", "alpha")],
+)
+def test_a_block_computes_what_its_documented_order_does(activation, dropout_type):
+    """Activation, dropout of maps, pooling; Gaussian factors may be negative."""
+    X, y = data(DropoutCNNRegressor)
+    options = SMALL | {"conv_layer_sizes": (3,), "dropout_rate": 0, "spatial_dropout_rate": 0.5}
+    kinds = {"activation": activation, "dropout_type": dropout_type}
+    module = DropoutCNNRegressor(**options, **kinds).fit(X, y).module_.train()
+    layers = dict(module.named_children())
+    names = ["conv_1_1", "conv_activation_1_1", "spatial_dropout_1", "pooling_1"]
+    block = [layers.pop(name) for name in names]
+    found, expected = [], []
+    for seed in range(5):
+        x = torch.from_numpy(X).float()
+        torch.manual_seed(seed)
+        found.append(module(x))
+        torch.manual_seed(seed)
+        for layer in [layers["samples"], *block, *[v for k, v in layers.items() if k != "samples"]]:
+            x = layer(x)
+        expected.append(x)
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found[0], found[1])
 
 
 @both
