@@ -5,6 +5,7 @@ from scipy.stats import norm
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ..checks.validation import check_matplotlib_support
+from ..estimators.nesting import inputs_of_network, last_estimator
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -136,8 +137,7 @@ class IntervalCoverageDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        last = estimator[-1] if hasattr(estimator, "steps") else estimator
-        inputs = estimator[:-1].transform(X) if last is not estimator else X
+        last, inputs = last_estimator(estimator), inputs_of_network(estimator, X)
         y, levels = np.asarray(y, dtype=float), np.asarray(levels, dtype=float)
         check_consistent_length(X, y)
         if y.ndim != 1:

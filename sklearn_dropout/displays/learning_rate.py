@@ -2,11 +2,12 @@
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils import indexable
 
 from ..checks.random_state import seed_from
 from ..checks.validation import _safe_indexing, check_matplotlib_support
-from ..estimators.nesting import find_network
+from ..estimators.nesting import find_network, inputs_of_network, last_estimator
 
 _TOO_HIGH = 4.0  # times the lowest loss
 _SMOOTHING = 0.9
@@ -148,9 +149,12 @@ class LearningRateDisplay:
         network, _ = find_network(estimator)
         if network is None:
             raise TypeError(f"estimator={estimator!r} does not end with a network of this package.")
+        if isinstance(last_estimator(estimator), TransformedTargetRegressor):
+            raise TypeError(
+                f"estimator={estimator!r} transforms y. Pass its regressor, with y as transformed."
+            )
         X, y = indexable(X, y)
-        if hasattr(estimator, "steps"):
-            X = clone(estimator[:-1]).fit_transform(X, y)
+        X = inputs_of_network(estimator, X, lambda steps, X: clone(steps).fit_transform(X, y))
         network = clone(network).set_params(callbacks=None, early_stopping=False, verbose=0)
         rates = np.geomspace(low, high, n_steps)
         losses = _losses(network, X, y, rates, np.random.default_rng(seed_from(random_state)))

@@ -87,11 +87,24 @@ def with_network(template, model, network):
     return copied
 
 
-def inputs_of_network(model, X):
-    """Transform the inputs of a pipeline into those of its network."""
-    while type(model) is Pipeline:
+def last_estimator(model):
+    """The estimator at the end of pipelines."""
+    return last_estimator(model.steps[-1][1]) if isinstance(model, Pipeline) else model
+
+
+def inputs_of_network(model, X, transform=lambda steps, X: steps.transform(X)):
+    """Transform the inputs of a pipeline into those of its network.
+
+    Parameters
+    ----------
+    model : estimator
+    X : array-like
+    transform : callable (steps, X) -> X
+        Transforms inputs by the steps before the last one of a pipeline.
+    """
+    while isinstance(model, Pipeline):
         if len(model.steps) > 1:
-            X = model[:-1].transform(X)
+            X = transform(model[:-1], X)
         model = model.steps[-1][1]
     return X
 

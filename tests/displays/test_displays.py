@@ -20,7 +20,7 @@ from sklearn.model_selection import (
     validation_curve,
 )
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EpochScoring
 
@@ -501,6 +501,11 @@ def test_rates_drawn_with_other_parameters_are_not_connected(plt):
 # Coverage
 
 
+def nested(network):
+    """A pipeline in a pipeline."""
+    return Pipeline([("all", make_pipeline(StandardScaler(), network))])
+
+
 def test_coverage_of_known_intervals(plt):
     """Targets whose law is known: the curve is the diagonal, within chance."""
     X, y = number_data(400)
@@ -528,6 +533,22 @@ def test_coverage_of_ensembles_and_pipelines(plt):
     )
     mean, std = network.predict(X, return_std=True, random_state=0)
     assert display.found[0] == np.mean(abs(y - mean) <= 0.6744897501960817 * std)
+
+
+@pytest.mark.parametrize("nest", [lambda net: Pipeline([("net", net)]), nested])
+def test_displays_follow_every_step_of_nested_pipelines(nest, plt):
+    X, y = number_data(60)
+    model, X_far = nest(regressor()), 1e3 * X
+    flat = regressor() if "net" in model.named_steps else model[-1]
+    for draw in (
+        lambda est: LearningRateDisplay.from_estimator(est, X_far, y, n_steps=20).losses,
+        lambda est: (
+            IntervalCoverageDisplay.from_estimator(
+                est.fit(X_far, y), X_far, y, random_state=0
+            ).width
+        ),
+    ):
+        np.testing.assert_array_equal(draw(model), draw(flat))
 
 
 def test_coverage_of_what_has_no_intervals(plt):
@@ -569,3 +590,9 @@ def test_learning_rates_that_make_no_sense(plt):
         LearningRateDisplay.from_estimator(regressor(), X, y, low=1, high=0.1)
     with pytest.raises(TypeError, match="does not end with a network"):
         LearningRateDisplay.from_estimator(Ridge(), X, y)
+    for model in (
+        TransformedTargetRegressor(regressor()),
+        Pipeline([("net", TransformedTargetRegressor(regressor()))]),
+    ):
+        with pytest.raises(TypeError, match=r"transforms y\. Pass its regressor"):
+            LearningRateDisplay.from_estimator(model, X, y)
