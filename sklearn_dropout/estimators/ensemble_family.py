@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
@@ -13,12 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks.random_state import seed_from
 from ..checks.validation import HasMethods, Interval, _safe_indexing
 from ..nn.settings import torch_threads
-from .nesting import find_network, inputs_of_network
+from .nesting import find_network, inputs_of_network, last_estimator
 
 _NO_FOLDS = (
     "{call} needs predictions of left-out rows: fit the ensemble with cv, such as "
     "cv=5 for {n} networks."
 )
+# Attributes that only an ensemble with `cv` has.
+_OF_FOLDS = {"oob_prediction_", "noise_std_", "_residuals", "_scores", "_n_folds"}
 
 
 class Ensemble(MetaEstimatorMixin, BaseEstimator):
@@ -139,11 +142,12 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         found = {"estimators_": fitted, "n_features_in_": fitted[0].n_features_in_}
         if hasattr(fitted[0], "feature_names_in_"):
             found["feature_names_in_"] = fitted[0].feature_names_in_
-        self.__dict__.update(found | self._task_attributes(fitted))
+        found |= self._task_attributes(fitted)
+        for name in _OF_FOLDS | {"feature_names_in_"}:  # of an earlier fit
+            vars(self).pop(name, None)
+        self.__dict__.update(found)
         self._fold_of_row = None
         if folds is None:
-            for name in ("oob_prediction_", "noise_std_"):
-                vars(self).pop(name, None)
             return
         self._n_folds = len(folds)
         fold_of_row = np.empty(len(y), dtype=np.int64)
@@ -190,8 +194,8 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
         """Each member's network, with `X` as transformed for it."""
         check_is_fitted(self)
         for member in self.estimators_:
-            network, prefix = find_network(member)
-            if "regressor__" in prefix:
+            network, _ = find_network(member)
+            if isinstance(last_estimator(member), TransformedTargetRegressor):
                 raise TypeError(
                     "A TransformedTargetRegressor cannot transform uncertainty back. Use its "
                     "regressor alone, which standardises y itself."

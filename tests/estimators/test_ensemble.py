@@ -13,7 +13,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -352,6 +352,23 @@ def test_calls_that_need_folds():
     fitted = ensemble(DropoutEnsembleRegressor, estimator=net).fit(X, y)
     with pytest.raises(TypeError, match="cannot transform uncertainty back"):
         fitted.predict_uncertainty(X)
+
+
+def test_attributes_of_an_earlier_fit_go():
+    pandas = pytest.importorskip("pandas")
+    X, y = problem(DropoutMLPRegressor)
+    frame = pandas.DataFrame(X).add_prefix("column ")
+    fitted = ensemble(DropoutEnsembleRegressor, cv=2).fit(frame, y).set_params(cv=None).fit(X, y)
+    new = ensemble(DropoutEnsembleRegressor).fit(X, y)
+    assert vars(fitted).keys() == vars(new).keys()
+
+
+def test_steps_may_have_any_name():
+    """A step named "regressor" was taken for that of a TransformedTargetRegressor."""
+    X, y = problem(DropoutMLPRegressor)
+    member = Pipeline([("scale", StandardScaler()), ("regressor", small(DropoutMLPRegressor))])
+    fitted = ensemble(DropoutEnsembleRegressor, estimator=member).fit(X, y)
+    assert (fitted.predict_uncertainty(X).total > 0).all()
 
 
 def test_a_fold_without_a_class():
