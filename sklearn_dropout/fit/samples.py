@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..nn.training import dense_rows
+from ..nn.tensors import dense_rows
 
 
 @dataclass(eq=False)
