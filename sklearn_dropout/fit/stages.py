@@ -103,7 +103,8 @@ class Fit:
     estimator : DropoutNetwork
         Untouched until `finish`.
     learner : DropoutNetwork
-        Its shallow copy, with the attributes that depend on the data alone (classes, scales).
+        Its shallow copy, with the attributes that are known before training: classes, scales,
+        checked parameters.
     partial : bool
         Whether this is a call of `partial_fit`.
     checked : CheckedData
@@ -116,7 +117,7 @@ class Fit:
         Of the fitted weights: that of the data as given, so that predicting similar data needs no
         conversion.
     learned : dict
-        Attributes of `learner` that depend on the data alone.
+        These attributes. Fits of the same rows share all of them but the dropout rates.
     seed : int
         Of the initial weights.
     streams : Streams

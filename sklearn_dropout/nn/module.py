@@ -151,14 +151,17 @@ class Samples(nn.Module):
     Parameters
     ----------
     shape : tuple (channels, *positions)
-    channels_last : bool, default=False
-        Whether rows and samples have the channels last.
+
+    Attributes
+    ----------
+    channels_last : bool
+        Whether rows and samples have the channels last; not so in training.
     """
 
-    def __init__(self, shape, channels_last=False):
+    def __init__(self, shape):
         super().__init__()
         self.shape = (shape[0], *as_image(shape[1:]))
-        self.channels_last = channels_last
+        self.channels_last = False
 
     def extra_repr(self):
         """Arguments shown in the representation."""
@@ -175,8 +178,8 @@ class Samples(nn.Module):
 def with_channels_innermost(x):
     """A copy of a tensor (n, channels, *positions) with the channels innermost in memory.
 
-    The strides of a single channel say so too, unlike those that PyTorch would choose: one input of
-    a convolution with such strides is enough for it to keep the order.
+    With a single channel PyTorch cannot tell the two orders apart; these strides make it keep this
+    one.
     """
     last = x.dim() - 1
     x = x.permute(0, *range(2, last + 1), 1).clone(memory_format=torch.contiguous_format)

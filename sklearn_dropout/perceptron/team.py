@@ -53,7 +53,6 @@ class Team:
     """
 
     def __init__(self, n_members):
-        self.n_members = n_members
         self._tasks = [SimpleQueue() for _ in range(n_members - 1)]
         self._done = SimpleQueue()
         self._threads = [
