@@ -333,6 +333,16 @@ def test_refit(options):
             ours.predict(X)
 
 
+@pytest.mark.parametrize("options", [{}, REFITS["several, no"]], ids=["one", "several, no"])
+def test_attributes_of_an_earlier_fit_go(options):
+    pandas = pytest.importorskip("pandas")
+    X, y = class_data()
+    search, new = (DropoutSearchCV(classifier(), RATES, cv=2) for _ in range(2))
+    search.fit(pandas.DataFrame(X).add_prefix("column "), y)
+    search.set_params(**options).fit(X, y)
+    assert vars(search).keys() == vars(new.set_params(**options).fit(X, y)).keys()
+
+
 @pytest.mark.parametrize(
     "options",
     [
