@@ -9,7 +9,7 @@ from ..uncertainty.intervals import adaptive_scores, cv_plus_interval, cv_plus_s
 from ..uncertainty.moments import Uncertainty, entropy, label_entropies
 from .ensemble_family import Ensemble, documented
 from .mlp import DropoutMLPClassifier, DropoutMLPRegressor
-from .nesting import find_network, inputs_of_network
+from .nesting import find_network, inputs_of_network, last_estimator
 
 
 @documented(
@@ -148,9 +148,9 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         return tuple(bounds[..., 0] if bounds.shape[2] == 1 else bounds)
 
     def _has_heads(self):
-        """Whether the networks predict the noise of each row."""
-        network, _ = find_network(self.estimators_[0])
-        return network.out_activation_ == "gaussian"
+        """Whether the members predict the noise of each row; target transformers do not."""
+        last = last_estimator(self.estimators_[0])
+        return getattr(last, "out_activation_", None) == "gaussian"
 
     def _of_fold(self, X, fold):
         """Mean and scale by the networks that left a fold out, of shape (n_rows, n_outputs)."""

@@ -22,6 +22,8 @@ _NO_FOLDS = (
 )
 # Attributes that only an ensemble with `cv` has.
 _OF_FOLDS = {"oob_prediction_", "noise_std_", "_residuals", "_scores", "_n_folds"}
+# Attributes that members have for some inputs: pipelines on texts have neither.
+_OF_INPUTS = {"n_features_in_", "feature_names_in_"}
 
 
 class Ensemble(MetaEstimatorMixin, BaseEstimator):
@@ -139,11 +141,9 @@ class Ensemble(MetaEstimatorMixin, BaseEstimator):
 
     def _keep(self, fitted, X, y, folds):
         """Set the fitted attributes."""
-        found = {"estimators_": fitted, "n_features_in_": fitted[0].n_features_in_}
-        if hasattr(fitted[0], "feature_names_in_"):
-            found["feature_names_in_"] = fitted[0].feature_names_in_
-        found |= self._task_attributes(fitted)
-        for name in _OF_FOLDS | {"feature_names_in_"}:  # of an earlier fit
+        found = {name: getattr(fitted[0], name) for name in _OF_INPUTS if hasattr(fitted[0], name)}
+        found |= {"estimators_": fitted} | self._task_attributes(fitted)
+        for name in _OF_FOLDS | _OF_INPUTS:  # of an earlier fit
             vars(self).pop(name, None)
         self.__dict__.update(found)
         self._fold_of_row = None
@@ -264,7 +264,7 @@ _DOC = """
         The fitted networks.
     {attributes}
     n_features_in_ : int
-        Number of columns of `X`.
+        Number of columns of `X`, unless a pipeline begins with a step that counts none.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if all are strings.
 

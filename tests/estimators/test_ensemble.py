@@ -11,6 +11,7 @@ from scipy.stats import binom
 from sklearn.base import clone, is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -369,6 +370,28 @@ def test_steps_may_have_any_name():
     member = Pipeline([("scale", StandardScaler()), ("regressor", small(DropoutMLPRegressor))])
     fitted = ensemble(DropoutEnsembleRegressor, estimator=member).fit(X, y)
     assert (fitted.predict_uncertainty(X).total > 0).all()
+
+
+def test_pipelines_on_texts():
+    """They have no n_features_in_, nor has an ensemble of them, whatever was fitted before."""
+    texts, y = ["good film", "bad film", "good book", "bad book"] * 6, [1, 0, 1, 0] * 6
+    member = make_pipeline(TfidfVectorizer(), small(DropoutMLPClassifier))
+    fitted = ensemble(DropoutEnsembleClassifier, cv=2).fit(*problem(DropoutMLPClassifier))
+    fitted.set_params(estimator=member).fit(texts, y)
+    expected = np.mean([some.predict_proba(texts) for some in fitted.estimators_], axis=0)
+    np.testing.assert_array_equal(fitted.predict_proba(texts), expected)
+    assert not hasattr(fitted, "n_features_in_")
+
+
+def test_a_target_transformer_with_folds():
+    """One that leaves y as it is does not change the intervals."""
+    X, y = problem(DropoutMLPRegressor)
+    net = small(DropoutMLPRegressor)
+    wrapped, alone = (
+        ensemble(DropoutEnsembleRegressor, estimator=est, cv=KFold(2)).fit(X, y).predict_interval(X)
+        for est in (TransformedTargetRegressor(net), net)
+    )
+    np.testing.assert_allclose(wrapped, alone)
 
 
 def test_a_fold_without_a_class():
