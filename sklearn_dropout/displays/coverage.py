@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.stats import norm
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ..checks.validation import check_matplotlib_support
@@ -137,7 +138,12 @@ class IntervalCoverageDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        last, inputs = last_estimator(estimator), inputs_of_network(estimator, X)
+        last = last_estimator(estimator)
+        if isinstance(last, TransformedTargetRegressor):
+            raise TypeError(
+                f"estimator={estimator!r} transforms y. Pass its regressor_, with y as transformed."
+            )
+        inputs = inputs_of_network(estimator, X)
         y, levels = np.asarray(y, dtype=float), np.asarray(levels, dtype=float)
         check_consistent_length(X, y)
         if y.ndim != 1:

@@ -555,6 +555,9 @@ def test_coverage_of_what_has_no_intervals(plt):
     X, y = number_data(30)
     with pytest.raises(TypeError, match="Ridge has no intervals"):
         IntervalCoverageDisplay.from_estimator(Ridge().fit(X, y), X, y)
+    model = Pipeline([("net", TransformedTargetRegressor(regressor()))]).fit(X, y)
+    with pytest.raises(TypeError, match=r"transforms y\. Pass its regressor_"):
+        IntervalCoverageDisplay.from_estimator(model, X, y)
     reg = regressor().fit(X, y)
     with pytest.raises(ValueError, match="one output at a time"):
         IntervalCoverageDisplay.from_estimator(reg, X, np.column_stack([y, y]))
