@@ -39,6 +39,8 @@ ACTIVATION_LAYERS = {
 NO_RATES = {"input": [0.0], "maps": [0.0, 0.0], "elements": [0.0, 0.0], "hidden": [0.0]}
 ALL_RATES = {"input": [0.2], "maps": [0.3, 0.4], "elements": [0.25, 0.1], "hidden": [0.5]}
 all_ranks = pytest.mark.parametrize("rank", SHAPES)
+# PyTorch's own "same", with which the layers are compared, warns once in a process.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 
 
 def make_layout(rank, filters=(3, 4), n_convs=1, kernel=3, pool=2, padding="same"):
@@ -175,7 +177,6 @@ def test_gradient_with_dropout_in_one_place(activation, place):
     check(make_layout(2), NO_RATES | {place: ALL_RATES[place]}, activation)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 @all_ranks
