@@ -74,7 +74,8 @@ class _IncludedCode(JITCodeLibrary):
     def add_ir_module(self, module):
         """See `numba.core.codegen.CodeLibrary`."""
         for function in module.functions if self._inline else ():
-            if not function.is_declaration:
+            # For debuggers Numba forbids it.
+            if not function.is_declaration and "noinline" not in function.attributes:
                 function.attributes.add("alwaysinline")
         super().add_ir_module(module)
 

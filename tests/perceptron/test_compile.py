@@ -21,7 +21,7 @@ import numpy as np
 
 compiling._PATIENCE = 1e6
 
-@compiling.inner(numba.types.void)
+@compiling.inner(numba.types.void, inline=True)
 def double(a):
     for i in range(a.size):
         a[i] += a[i]
@@ -91,6 +91,14 @@ def test_without_docstrings_and_assertions():
         "sys.modules['sklearn_dropout'] = package"
     )
     assert run("-OO", before=alone).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
+
+
+def test_for_a_debugger():
+    """As with NUMBA_DEBUGINFO=1; Numba then allows no function to be inlined."""
+    before = """numba.config.DEBUGINFO_DEFAULT = 1
+import warnings; warnings.simplefilter("ignore")  # that this code is in no file
+"""
+    assert run(before=before).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
 
 
 @pytest.mark.slow
