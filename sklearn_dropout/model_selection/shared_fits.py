@@ -22,16 +22,6 @@ from .jobs import Evaluation
 from .plan import Candidate
 from .workers import Workers
 
-# Attributes that a search has or lacks, as `refit`, `scoring` and the data have it.
-_OF_BEST = {
-    "best_estimator_",
-    "best_index_",
-    "best_params_",
-    "best_score_",
-    "feature_names_in_",
-    "refit_time_",
-}
-
 
 class SharedFits:
     """Carries out the search of a scikit-learn search class that follows in the bases.
@@ -58,8 +48,9 @@ class SharedFits:
             The fitted search.
         """
         fitted = copy(self)
-        for name in _OF_BEST:  # of an earlier fit
-            vars(fitted).pop(name, None)
+        for name in vars(self):
+            if name.endswith("_"):  # of an earlier fit
+                delattr(fitted, name)
         with errors_of_numpy_kept():
             fitted._fit(X, y, params)
         self.__dict__ = vars(fitted)  # all attributes at once
