@@ -32,8 +32,6 @@ except ImportError:
 
 
 __all__ = [
-    "LARGEST_SUM",
-    "SMALLEST_SUM",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
@@ -44,6 +42,7 @@ __all__ = [
     "_Scorer",
     "_check_feature_names_in",
     "_check_method_params",
+    "_check_sample_weight",
     "_insert_error_scores",
     "_safe_indexing",
     "_safe_split",
@@ -51,31 +50,23 @@ __all__ = [
     "_warn_or_raise_about_fit_failures",
     "as_array",
     "callback_management_context",
-    "check_callbacks",
     "check_conv_layer_sizes",
     "check_device",
     "check_feature_groups",
     "check_hidden_layer_sizes",
     "check_input_shape",
     "check_matplotlib_support",
-    "check_monitors",
     "check_pandas_support",
     "check_rates",
     "check_solver",
-    "check_weights",
     "check_window",
     "is_time",
-    "named_callbacks",
     "precision",
     "refuse_times",
-    "set_callback_params",
 ]
 
 # What to do if training cannot continue from the fitted network.
 FIT_NEW = "To start from new weights, call fit with warm_start=False."
-
-# Of sample weights: room for the sums and ratios of float32.
-SMALLEST_SUM, LARGEST_SUM = 1e-30, 1e30
 
 
 def as_array(data, name="X"):
@@ -320,82 +311,3 @@ def check_solver(solver):
             f"dense gradients of weights and biases ({error}). Use 'adam', 'adamw', 'sgd' or "
             "another optimiser."
         ) from error
-
-
-def check_callbacks(callbacks):
-    """Refuse entries of `callbacks` that skorch cannot call."""
-    for entry in callbacks or ():
-        named = isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
-        if not hasattr(entry[1] if named else entry, "on_train_begin"):
-            raise TypeError(
-                f"callbacks={callbacks!r} has {entry!r}, which is not a skorch callback. Give a "
-                "list of skorch callbacks, or of pairs (name, callback)."
-            )
-
-
-def named_callbacks(callbacks):
-    """Pairs (name, callback): given names, or those of the classes, numbered if they repeat."""
-    pairs = [c if isinstance(c, tuple) else (type(c).__name__, c) for c in callbacks or ()]
-    names = [name for name, _ in pairs]
-    return [
-        (name if names.count(name) == 1 else f"{name}_{names[: index + 1].count(name)}", callback)
-        for index, (name, callback) in enumerate(pairs)
-    ]
-
-
-def set_callback_params(callbacks, params):
-    """Set parameters of callbacks, by names such as ``callbacks__EarlyStopping__patience``."""
-    check_callbacks(callbacks)
-    named = dict(named_callbacks(callbacks))
-    for key, value in params.items():
-        name, _, parameter = key.removeprefix("callbacks__").partition("__")
-        if name not in named or not parameter:
-            raise ValueError(
-                f"Invalid parameter {key!r}: use callbacks__<name>__<parameter>, with the name of "
-                f"one of the callbacks, which are {list(named)}."
-            )
-        named[name].set_params(**{parameter: value})
-
-
-def check_monitors(callbacks, validated):
-    """Refuse callbacks that follow the validation set if there is none.
-
-    Parameters
-    ----------
-    callbacks : list of pairs (name, callback)
-    validated : bool
-    """
-    recorded = {getattr(callback, "name", None) for _, callback in callbacks}
-    for name, callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if not isinstance(monitor, str) or validated or monitor in recorded:
-            continue
-        if monitor.removesuffix("_best") in ("valid_loss", "valid_score"):
-            raise ValueError(
-                f"callbacks has {name} with monitor={monitor!r}, but there are no validation rows. "
-                "Pass X_val and y_val to fit, or use early_stopping=True, or monitor "
-                f"{monitor.replace('valid', 'train').replace('score', 'loss')!r}."
-            )
-
-
-def check_weights(sample_weight, X, name="sample_weight"):
-    """Sample weights as float64, or None; not negative, not all zero."""
-    if sample_weight is None:
-        return None
-    try:
-        weight = _check_sample_weight(as_array(sample_weight, name), X, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from error
-    if (weight < 0).any():
-        raise ValueError(
-            f"Negative values in {name} (the smallest is {weight.min()}). Weights must be >= 0; "
-            "a weight of 0 leaves a row out."
-        )
-    if not weight.any():
-        raise ValueError(f"{name} is zero for every row: no row is left to train on.")
-    if not SMALLEST_SUM < weight.sum() < LARGEST_SUM:
-        raise ValueError(
-            f"{name} has a sum of {weight.sum()}. Scale the weights, for example to a mean of 1; "
-            "their ratios are what counts."
-        )
-    return weight

@@ -1,4 +1,4 @@
-"""The parameter `class_weight`, and the weights of rows beside the penalty."""
+"""Sample weights, the parameter `class_weight`, and the weights of rows beside the penalty."""
 
 import warnings
 from numbers import Real
@@ -6,11 +6,37 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from .validation import LARGEST_SUM, SMALLEST_SUM
+from .validation import _check_sample_weight, as_array
+
+# Of sample weights: room for the sums and ratios of float32.
+_SMALLEST_SUM, _LARGEST_SUM = 1e-30, 1e30
 
 # The penalty over the weight of a batch: beyond float32, and strong enough for a warning if the
 # weights cause it, with such a mean or a smaller one.
 _LARGEST_PENALTY, _STRONG_PENALTY, _SMALL_MEAN = 1e30, 0.1, 0.01
+
+
+def check_weights(sample_weight, X, name="sample_weight"):
+    """Sample weights as float64, or None; not negative, not all zero."""
+    if sample_weight is None:
+        return None
+    try:
+        weight = _check_sample_weight(as_array(sample_weight, name), X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+    if (weight < 0).any():
+        raise ValueError(
+            f"Negative values in {name} (the smallest is {weight.min()}). Weights must be >= 0; "
+            "a weight of 0 leaves a row out."
+        )
+    if not weight.any():
+        raise ValueError(f"{name} is zero for every row: no row is left to train on.")
+    if not _SMALLEST_SUM < weight.sum() < _LARGEST_SUM:
+        raise ValueError(
+            f"{name} has a sum of {weight.sum()}. Scale the weights, for example to a mean of 1; "
+            "their ratios are what counts."
+        )
+    return weight
 
 
 def class_factors(class_weight, classes, codes, weight):
@@ -112,7 +138,7 @@ def check_sum(weight, class_weight):
         )
     with np.errstate(over="ignore"):
         total = weight.sum()
-    if not SMALLEST_SUM < total < LARGEST_SUM:
+    if not _SMALLEST_SUM < total < _LARGEST_SUM:
         raise ValueError(
             f"class_weight={class_weight!r} gives weights with a sum of {total}. Scale them, for "
             "example to a mean of 1; their ratios are what counts."

@@ -11,15 +11,9 @@ from sklearn import get_config
 from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import validate_data
 
+from ..checks.callbacks import set_callback_params
 from ..checks.inputs import check_container, explain
-from ..checks.validation import (
-    CallbackSupportMixin,
-    Interval,
-    Options,
-    StrOptions,
-    as_array,
-    set_callback_params,
-)
+from ..checks.validation import CallbackSupportMixin, Interval, Options, StrOptions, as_array
 from ..dropout.kinds import KINDS, DropoutSettings
 from ..dropout.schedules import SCHEDULES
 from ..fit.events import fit_events

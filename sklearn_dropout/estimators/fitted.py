@@ -7,7 +7,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..checks.validation import check_device, check_pandas_support, named_callbacks
+from ..checks.callbacks import named_callbacks
+from ..checks.validation import check_device, check_pandas_support
 from ..dropout.kinds import DropoutSettings
 from ..nn.settings import in_threads, without_autocast
 from ..nn.tensors import as_tensor, dense_rows

@@ -8,7 +8,7 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 from skorch.utils import to_tensor
 
-from ..checks.validation import check_monitors
+from ..checks.callbacks import check_monitors
 from ..nn.settings import raised_by_user
 from .progress import StopTraining
 

@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 
 from ..checks.targets import check_targets
-from ..checks.validation import check_weights
+from ..checks.weights import check_weights
 from ..dropout.streams import Use, bits
 
 

@@ -7,17 +7,16 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import issparse
 
+from ..checks.callbacks import check_callbacks
 from ..checks.random_state import seed_from
 from ..checks.targets import check_objects_in_inputs, check_targets
 from ..checks.validation import (
     FIT_NEW,
-    check_callbacks,
     check_device,
     check_solver,
-    check_weights,
     precision,
 )
-from ..checks.weights import check_penalty
+from ..checks.weights import check_penalty, check_weights
 from ..dropout.schedules import rate_factors
 from ..dropout.streams import Streams
 from .held_out import hold_out, validation_rows, warn_of_other_scale

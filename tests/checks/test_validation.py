@@ -21,8 +21,8 @@ from sklearn_dropout.checks.validation import (
     check_feature_groups,
     check_hidden_layer_sizes,
     check_rates,
-    check_weights,
 )
+from sklearn_dropout.checks.weights import check_weights
 from sklearn_dropout.fit.training import Trainer
 
 ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
