@@ -176,6 +176,47 @@ def begin_step(counts, layers, params, work, states, words):
     counts[at.STEPS_DONE] += 1
 
 
+@inner(types.void, inline=True)
+def read_block(
+    counts, layers, settings, X, groups, targets, codes, weight, order, here, work, lanes,
+    row_weight, r0,
+):  # fmt: skip
+    """Read the targets and weights of a block of rows, and its inputs if they are dense.
+
+    Parameters
+    ----------
+    here : int64 array of shape (n_rows,)
+        Positions of these rows in the data.
+    r0 : int
+        Position of the first one in the batch.
+    """
+    n, n_groups, w_groups = here.size, counts[at.N_GROUPS], counts[at.WORDS_INPUT]
+    n_features, n_outputs = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.N_OUT]
+    y = matrix(work, counts[at.TARGETS], n, n_outputs)
+    for i in range(n):
+        position = order[r0 + i]
+        if counts[at.WEIGHTED]:
+            row_weight[i] = weight[position]
+        for o in range(n_outputs):
+            y[i, o] = targets[codes[position], o]
+    if counts[at.SPARSE]:
+        return
+    x = matrix(work, counts[at.INPUTS], n, n_features)
+    gather(X, here, x)
+    of_inputs = matrix(lanes, r0 * n_features, n, n_features)
+    of_groups = matrix(lanes, 4 * w_groups + r0 * n_groups, n, n_groups)
+    if counts[at.ADDS_NOISE]:
+        first = w_groups + counts[at.WORDS_GROUPS] + counts[at.WORDS_HIDDEN]
+        n_numbers = n * n_features
+        noise = vector(lanes, 4 * first + r0 * n_features, n_numbers)
+        inputs = vector(work, counts[at.INPUTS], n_numbers)
+        add_normals(inputs, noise, work.dtype.type(settings[at.INPUT_NOISE]))
+    if counts[at.KIND] == GAUSSIAN:
+        perturb_inputs(counts, settings, groups, x, of_inputs, of_groups)
+    else:
+        drop_inputs(counts, settings, groups, x, of_inputs, of_groups)
+
+
 @inner(types.float64, inline=True)
 def pass_rows(
     counts, layers, settings, X, starts, indices, groups, targets, codes, weight, order, params,
@@ -201,37 +242,16 @@ def pass_rows(
     loss : float
         Weighted sum over these rows.
     """
-    n_features, n_outputs = layers[0, at.N_IN], layers[layers.shape[0] - 1, at.N_OUT]
-    n_groups = counts[at.N_GROUPS]
-    w_groups = counts[at.WORDS_INPUT]
     loss = 0.0
     if begin == end:
         fill(gradient, 0.0)
     for r0 in range(begin, end, counts[at.BLOCK]):
         n = min(counts[at.BLOCK], end - r0)
-        y = matrix(work, counts[at.TARGETS], n, n_outputs)
-        for i in range(n):
-            position = order[r0 + i]
-            if counts[at.WEIGHTED]:
-                row_weight[i] = weight[position]
-            for o in range(n_outputs):
-                y[i, o] = targets[codes[position], o]
         here = vector(places, r0, n)
-        if not counts[at.SPARSE]:
-            x = matrix(work, counts[at.INPUTS], n, n_features)
-            gather(X, here, x)
-            of_inputs = matrix(lanes, r0 * n_features, n, n_features)
-            of_groups = matrix(lanes, 4 * w_groups + r0 * n_groups, n, n_groups)
-            if counts[at.ADDS_NOISE]:
-                first = w_groups + counts[at.WORDS_GROUPS] + counts[at.WORDS_HIDDEN]
-                n_numbers = n * n_features
-                noise = vector(lanes, 4 * first + r0 * n_features, n_numbers)
-                inputs = vector(work, counts[at.INPUTS], n_numbers)
-                add_normals(inputs, noise, work.dtype.type(settings[at.INPUT_NOISE]))
-            if counts[at.KIND] == GAUSSIAN:
-                perturb_inputs(counts, settings, groups, x, of_inputs, of_groups)
-            else:
-                drop_inputs(counts, settings, groups, x, of_inputs, of_groups)
+        read_block(
+            counts, layers, settings, X, groups, targets, codes, weight, order, here, work, lanes,
+            row_weight, r0,
+        )  # fmt: skip
         forward(
             counts, layers, settings, X, starts, indices, groups, here, params, work, lanes, n, r0,
             True,
