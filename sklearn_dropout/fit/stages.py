@@ -117,7 +117,8 @@ class Fit:
         Of the fitted weights: that of the data as given, so that predicting similar data needs no
         conversion.
     learned : dict
-        These attributes. Fits of the same rows share all of them but the dropout rates.
+        Attributes of `learner` that are known before training. Fits of the same rows share all of
+        them but the dropout rates.
     seed : int
         Of the initial weights.
     streams : Streams

@@ -17,8 +17,8 @@ from ..fit.preparation import prepare, prepare_same_rows
 _PIECES_PER_WORKER = 8
 _PLAIN = (str, int, float, type(None))
 
-# Parameters of a network that a prepared fit can change without being prepared again: nothing that
-# is checked together with other parameters or with the data.
+# Parameters of a network that a prepared fit can change without being prepared again. What depends
+# on them is checked for each candidate, by `Candidate.check` and `prepare_same_rows`.
 CHANGEABLE = frozenset(
     {
         "alpha",
@@ -92,8 +92,8 @@ class Candidate:
 class SharedResults:
     """Results that fits of a search on one fold share.
 
-    Of each name the latest is kept, so that memory does not grow with the number of fits. Those
-    that follow each other share it.
+    The latest result of each name is kept, so that memory does not grow with the number of fits.
+    Fits that follow each other share it.
     """
 
     def __init__(self):
@@ -113,7 +113,7 @@ class SharedResults:
         known = self._latest.get(name)
         if known is None or known[0] != key:
             del known
-            self._latest.pop(name, None)  # so that memory has one of them at a time
+            self._latest.pop(name, None)  # so that a thread holds one of them at a time
             known = self._latest[name] = key, compute()
         return known[1]
 

@@ -16,7 +16,7 @@ class DropoutSearchCV(SharedFits, GridSearchCV):
     A drop-in replacement for :class:`sklearn.model_selection.GridSearchCV` with another engine. The
     data of a fold are checked once, and prepared once for all candidates that differ only in
     `dropout_rate`, `input_dropout_rate`, `spatial_dropout_rate`, `alpha`, `learning_rate_init`,
-    `max_norm`, `weight_init` or `random_state`.
+    `max_norm`, `weight_init` or, if no rows are held out of the training rows, `random_state`.
     Perceptrons that train in compiled code train side by side in threads of this process, and
     accuracy and R² come straight from their outputs. Estimators of this package are found at the
     end of a ``Pipeline`` and in a ``TransformedTargetRegressor``; preprocessing is then fitted

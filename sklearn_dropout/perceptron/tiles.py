@@ -19,7 +19,9 @@ from .views import vector
 
 LANES = 8
 MAX_VECTORS = 3
-ROWS = 0, 8, 4, 4  # by the number of vectors: eight sums or more, so that none is waited for
+# Rows of a tile of 0, 1, 2, 3 vectors: at least eight sums, so that additions need not wait for
+# each other.
+ROWS = 0, 8, 4, 4
 CHUNK = 256  # of the inner index: a strip of B, 24 columns wide, then fits into the L1 cache
 
 _CONTRACT = ("contract",)

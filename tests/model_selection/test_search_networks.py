@@ -324,7 +324,13 @@ def test_parameters_of_parameters():
     losses = expected.cv_results_["mean_test_score"]
     np.testing.assert_array_equal(got.cv_results_["mean_test_score"], losses)
     assert len(set(losses)) == 4
-    assert est.dropout_schedule.rng.get_state()[2] == 624  # not used: fits have copies
+
+
+def test_fits_leave_the_objects_of_a_grid_alone():
+    schedule = RandomFactor()
+    grid = {"dropout_schedule": [schedule], "batch_size": [8, 16]}
+    DropoutSearchCV(classifier(dropout_rate=0.5), grid, cv=KFold(2)).fit(*three_classes())
+    assert schedule.rng.get_state()[2] == 624  # no number has been drawn
 
 
 REFUSED_TOGETHER = {
