@@ -218,7 +218,7 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
         """The dropout that the parameters describe, checked."""
         return DropoutSettings(self._rates(), self.dropout_type, float(self.input_noise_std))
 
-    def _start_training(self, fit, n_threads):
+    def _start_training(self, fit):
         """Engine of a prepared fit with its initial parameters, and its monitor or None."""
         weights, biases = self._initial(fit)
 

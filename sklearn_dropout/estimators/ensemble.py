@@ -7,12 +7,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks.random_state import seed_from
 from ..uncertainty.intervals import adaptive_scores, cv_plus_interval, cv_plus_set
 from ..uncertainty.moments import Uncertainty, entropy, label_entropies
-from .ensemble_family import Ensemble, documented
+from .ensemble_family import Ensemble, documented_ensemble
 from .mlp import DropoutMLPClassifier, DropoutMLPRegressor
 from .nesting import find_network, inputs_of_network, last_estimator
 
 
-@documented(
+@documented_ensemble(
     left_out_gives="""`oob_prediction_`, `noise_std_` and the intervals of
     :meth:`predict_interval`, which contain a given fraction of new targets, however good or bad the
     networks are [2]_.""",
@@ -176,7 +176,7 @@ class DropoutEnsembleRegressor(RegressorMixin, Ensemble):
         self.noise_std_ = np.sqrt(np.mean((y - mean) ** 2, axis=0))
 
 
-@documented(
+@documented_ensemble(
     left_out_gives="""`oob_prediction_` and the sets of
     :meth:`predict_set`, which contain the label of a given fraction of new rows [2]_.""",
     default="DropoutMLPClassifier",

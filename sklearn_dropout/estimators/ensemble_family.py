@@ -280,7 +280,7 @@ _DOC = """
 """
 
 
-def documented(**texts):
+def documented_ensemble(**texts):
     """Put what both ensembles share into a docstring, between its summary and its examples."""
 
     def decorate(cls):

@@ -25,6 +25,7 @@ from ..nn.initializers import initial_parameters
 from ..nn.mlp import Buffers, forward
 from ..nn.mlp_sampling import sample_outputs
 from ..nn.module import bounded, parameters_of, perceptron
+from ..nn.settings import threads_to_use
 from ..perceptron import why_unavailable
 from ..perceptron.data import TrainingRows
 from .classifier import DropoutClassifier
@@ -119,10 +120,10 @@ class MLPFamily:
             )
         return fit.parameters
 
-    def _start_training(self, fit, n_threads):
+    def _start_training(self, fit):
         """Engine of a prepared fit: the compiled loop if possible."""
         if not self._compiled():
-            return super()._start_training(fit, n_threads)
+            return super()._start_training(fit)
         from ..perceptron.training import PerceptronTraining  # imports Numba
 
         recipe = fit.recipe
@@ -155,7 +156,7 @@ class MLPFamily:
                 if fit.dropout.needs(place)
             },
             sample=sample,
-            n_threads=n_threads,
+            n_threads=threads_to_use(),
         )
         return training, None
 

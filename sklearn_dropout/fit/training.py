@@ -289,18 +289,19 @@ def train(fit, progress=None, keep_interrupted=True, events=None):
     -------
     outcome : Outcome
     """
-    n_threads = threads_for(fit.largest_batch * fit.learner._work(fit)[1])
-    # The compiled engine has threads of its own.
-    n_torch_threads = threads_to_use() if fit.learner._compiled() else n_threads
+    if fit.learner._compiled():  # it has threads of its own
+        n_threads = threads_to_use()
+    else:
+        n_threads = threads_for(fit.largest_batch * fit.learner._work(fit)[1])
     # Networks are built inside too: a second thread may hang in a forked child.
     with (
-        torch_threads(n_torch_threads),
+        torch_threads(n_threads),
         torch.inference_mode(False),
         torch.enable_grad(),
         without_autocast(fit.recipe.device),
         DenormalFlush() as denormals,
     ):
-        training, monitor = fit.learner._start_training(fit, n_threads)
+        training, monitor = fit.learner._start_training(fit)
         trainer = Trainer(training, fit, denormals, monitor, progress, keep_interrupted, events)
         outcome = trainer.run()
     fit.monitor = monitor

@@ -31,7 +31,6 @@ N_COLUMNS = 10
     STEPS_DONE,
     DROPS_INPUT,
     DROPS_GROUPS,
-    DROPS_HIDDEN,
     ADDS_NOISE,
     N_GROUPS,
     LOWEST_INPUT,
@@ -48,7 +47,7 @@ N_COLUMNS = 10
     SQUARES,
     N_PARTS,
     N_COUNTS,
-) = range(31)
+) = range(30)
 
 # Places in `settings`, in float64; after the last come numbers of each hidden layer.
 (

@@ -7,11 +7,10 @@ from numba.core import types
 
 from . import layout as at
 from .compile import entry, inner
-from .denormals import FLUSH, control_word, set_control_word
 from .noise import GAUSSIAN, add_normals, perturb_inputs
 from .passes import add_gradient, backward, forward, loss_of_block
 from .sparse import clear_sparse_gradient
-from .updates import ADAMW, SGD, adam, add, clip_norms, fill, sgd, squared_norm
+from .updates import ADAMW, SGD, adam, add_multiple, clip_norms, fill, sgd, squared_norm
 from .views import matrix, vector
 
 
@@ -149,10 +148,11 @@ def follow_plan(counts, layers, settings, row):
     settings[at.LEARNING_RATE] = row[at.PLAN_RATE]
     settings[at.SCALE_INPUT] = row[at.PLAN_SCALE_INPUT]
     settings[at.SCALE_GROUPS] = row[at.PLAN_SCALE_GROUPS]
-    for i in range(3):
-        n_words = int(row[at.PLAN_WORDS_INPUT + i])
-        counts[at.WORDS_INPUT + i] = n_words
-        counts[at.DROPS_INPUT + i] = n_words > 0
+    counts[at.WORDS_INPUT] = int(row[at.PLAN_WORDS_INPUT])
+    counts[at.WORDS_GROUPS] = int(row[at.PLAN_WORDS_GROUPS])
+    counts[at.WORDS_HIDDEN] = int(row[at.PLAN_WORDS_HIDDEN])
+    counts[at.DROPS_INPUT] = counts[at.WORDS_INPUT] > 0
+    counts[at.DROPS_GROUPS] = counts[at.WORDS_GROUPS] > 0
     counts[at.LOWEST_INPUT] = int(row[at.PLAN_LOWEST_INPUT])
     counts[at.LOWEST_GROUPS] = int(row[at.PLAN_LOWEST_GROUPS])
     n_hidden = layers.shape[0] - 1
@@ -284,7 +284,7 @@ def end_step(
         L2 penalty of these parameters in the loss, times the weight of the batch.
     """
     n_weights, n_parameters = counts[at.N_WEIGHTS], counts[at.N_PARAMETERS]
-    squares = 0.0
+    squares, one = 0.0, params.dtype.type(1)
     for start, n in ((0, n_weights), (n_weights, n_parameters - n_weights)):
         begin, end = start + n * part // n_parts, start + n * (part + 1) // n_parts
         if begin == end:
@@ -293,7 +293,8 @@ def end_step(
             squares += squared_norm(vector(params, begin, end - begin))
         total = vector(gradients, begin, end - begin)
         for other in range(1, n_parts):
-            add(total, vector(gradients, other * (gradients.size // n_parts) + begin, total.size))
+            part_of_other = other * (gradients.size // n_parts) + begin
+            add_multiple(one, vector(gradients, part_of_other, total.size), total)
         update(counts, settings, params, total, first, second, total_weight, begin)
     return 0.5 * settings[at.ALPHA] * squares
 
@@ -318,8 +319,6 @@ def train(
         The part of the rows or of the parameters. `counts` and `layers` must be those of the part
         in the phase of the rows, and those of the first part otherwise.
     """
-    before = control_word()
-    set_control_word(before | FLUSH)
     n_rows, batch, n_parts = counts[at.N_ROWS], counts[at.BATCH], counts[at.N_PARTS]
     n_steps = (n_rows + batch - 1) // batch
     for step in range(begin, end):
@@ -354,7 +353,6 @@ def train(
             )
         if phases & at.BOUND and settings[at.MAX_NORM] < np.inf:
             bound(layers, settings, params, work, counts[at.SQUARES])
-    set_control_word(before)
 
 
 @entry

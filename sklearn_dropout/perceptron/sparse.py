@@ -9,6 +9,7 @@ from numba.core import types
 from . import layout as at
 from .compile import inner
 from .noise import GAUSSIAN, normal
+from .updates import add_multiple
 from .views import vector
 
 
@@ -49,13 +50,6 @@ def after_dropout(X, q, column, counts, settings, groups, lanes, row):
         if not counts[at.DROPS_INPUT]:
             x *= scale
     return x
-
-
-@inner(types.void)
-def add_multiple(x, row, sums):
-    """Add `x` times an array to another one."""
-    for o in range(sums.size):
-        sums[o] += x * row[o]
 
 
 @inner(types.void)

@@ -50,9 +50,12 @@ class Team:
     ----------
     n_members : int
         Including the calling thread.
+    initializer : callable ()
+        Called in each of the other threads when it starts.
     """
 
-    def __init__(self, n_members):
+    def __init__(self, n_members, initializer):
+        self._initializer = initializer
         self._tasks = [SimpleQueue() for _ in range(n_members - 1)]
         self._done = SimpleQueue()
         self._threads = [
@@ -73,6 +76,7 @@ class Team:
                 thread.join()
 
     def _work(self, part, tasks):
+        self._initializer()
         while (task := tasks.get()) is not None:
             try:
                 task(part)

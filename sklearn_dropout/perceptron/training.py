@@ -6,6 +6,7 @@ from itertools import accumulate, pairwise
 from time import perf_counter
 
 import numpy as np
+import torch
 
 from . import layout as at
 from .data import Rows, plain
@@ -18,11 +19,10 @@ from .team import Team, pace
 from .updates import SOLVERS
 
 _CALL = 30_000.0  # microseconds: longest wait for Ctrl-C and other threads
-_SHARED_WORK = 1e7  # multiplications of a step, above which threads share it
+_SHARED_STEP = 3_500.0  # microseconds, by a rough estimate, above which threads share a step
 # Each of them has a gradient of its own: the least rows it gets, and the numbers of all gradients
 # beyond which no more than two threads share.
 _SHARED_ROWS, _SHARED_NUMBERS = 32, 4_000_000
-_UPDATE = 10  # multiplications that take as long as the update of a weight
 _STREAMS = (*PLACES, "noise")
 
 
@@ -121,7 +121,6 @@ class PerceptronTraining:
         self.noise_sums = np.zeros((2, n_targets))
         self._pace = pace()
         self._shared = next(self._pace)
-        self._call_steps = max(1, int(_CALL / self._step_time()))
 
     def _set_parameters(self, weights, biases):
         """Copy the initial values."""
@@ -144,7 +143,9 @@ class PerceptronTraining:
     def _set_parts(self, n_threads):
         """Split the rows of a batch among threads, and into blocks that fit into the cache."""
         batch, n_parts, is_sparse = self._batch_size, 1, self._sample.X.is_sparse
-        if self._work_of_step() > _SHARED_WORK:
+        step_time = self._step_time()
+        self._call_steps = max(1, int(_CALL / step_time))
+        if step_time > _SHARED_STEP:
             largest = max(2, _SHARED_NUMBERS // self.parameters.size)
             n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
         layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
@@ -181,18 +182,13 @@ class PerceptronTraining:
         if factors is not None:
             self._plan.factors = factors
 
-    def _work_of_step(self):
-        """Multiplications of a step, in the matrix products and in the update."""
-        first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
-        products = sum(others) + self._sample.density * first
-        # With sparse rows the update takes most of the time, with dense rows little.
-        update = _UPDATE * first if self._sample.X.is_sparse else 0
-        return 3 * self._batch_size * products + update
-
     def _step_time(self):
-        """Estimate of the duration of a step, in microseconds."""
-        n_values, n_parameters = self._batch_size * sum(self._sizes), self.parameters.size
-        return 1.0 + self._work_of_step() / 20e3 + n_parameters / 500 + n_values / 200
+        """Estimate of the duration of a step in one thread, rather too long, in microseconds."""
+        first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
+        products = 3 * (sum(others) + self._sample.density * first)
+        values = sum(self._sizes[1:]) + self._sample.density * self._sizes[0]
+        per_row = products / 20e3 + values / 200
+        return 1.0 + self._batch_size * per_row + self.parameters.size / 500
 
     @contextmanager
     def _streams(self):
@@ -258,7 +254,8 @@ class PerceptronTraining:
         If sharing does not pay, this thread computes all parts, with the same result.
         """
         parts = range(len(self._parts))
-        with Team(len(parts)) as team:
+        # Not every system lets threads inherit that denormal numbers are treated as zero.
+        with Team(len(parts), partial(torch.set_flush_denormal, True)) as team:
             for step in range(n_steps):
                 start = perf_counter()
                 call(step, step + 1, at.DRAW, 0)

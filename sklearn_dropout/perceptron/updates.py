@@ -33,10 +33,10 @@ def fill(numbers, value):
 
 
 @inner(types.void)
-def add(total, numbers):
-    """Add an array to `total`, in place."""
+def add_multiple(factor, numbers, total):
+    """Add `factor` times an array to `total`."""
     for q in range(total.size):
-        total[q] += numbers[q]
+        total[q] += factor * numbers[q]
 
 
 @inner(types.void)

@@ -16,7 +16,7 @@ import numba
 {before}
 numba.config.DISABLE_JIT = {python}
 from sklearn_dropout.perceptron import compile as compiling
-from sklearn_dropout.perceptron import denormals, views
+from sklearn_dropout.perceptron import views
 import numpy as np
 
 compiling._PATIENCE = 1e6
@@ -28,16 +28,12 @@ def double(a):
 
 @compiling.entry
 def run(params):
-    before = denormals.control_word()
-    denormals.set_control_word(before | denormals.FLUSH)
     double(views.vector(params, 1, 2))
     double(views.vector(views.matrix(params, 3, 1, 2), 0, 1))
-    params[5] *= params.dtype.type(1e-30)
-    denormals.set_control_word(before)
 
-a = np.array([1, 1, 1, 1, 1, 1e-10], dtype=np.float32)
+a = np.array([1, 1, 1, 1, 1], dtype=np.float32)
 run(a)
-print(a[:5].tolist(), a[5] == 0)
+print(a.tolist())
 """
 
 
@@ -79,7 +75,7 @@ def test_numba_is_there():
 def test_no_folder_for_a_cache():
     """Numba raises where it finds none; the functions are then compiled in each process."""
     before = "from numba.core import caching; caching.CompileResultCacheImpl._locator_classes = []"
-    assert run(before=before).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
+    assert run(before=before) == "[1.0, 2.0, 2.0, 2.0, 1.0]"
 
 
 @pytest.mark.slow
@@ -90,7 +86,7 @@ def test_without_docstrings_and_assertions():
         f"package.__path__ = [{sklearn_dropout.__path__[0]!r}]; "
         "sys.modules['sklearn_dropout'] = package"
     )
-    assert run("-OO", before=alone).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
+    assert run("-OO", before=alone) == "[1.0, 2.0, 2.0, 2.0, 1.0]"
 
 
 def test_for_a_debugger():
@@ -98,12 +94,12 @@ def test_for_a_debugger():
     before = """numba.config.DEBUGINFO_DEFAULT = 1
 import warnings; warnings.simplefilter("ignore")  # that this code is in no file
 """
-    assert run(before=before).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
+    assert run(before=before) == "[1.0, 2.0, 2.0, 2.0, 1.0]"
 
 
 @pytest.mark.slow
 def test_without_compilation():
-    assert run(python=True).startswith("[1.0, 2.0, 2.0, 2.0, 1.0]")
+    assert run(python=True) == "[1.0, 2.0, 2.0, 2.0, 1.0]"
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_shapes(sizes):
 @pytest.fixture
 def always_shared(monkeypatch):
     """Let threads share every step."""
-    monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_WORK", 0)
+    monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_STEP", 0)
     monkeypatch.setattr("sklearn_dropout.perceptron.training._SHARED_ROWS", 1)
 
 
