@@ -1,6 +1,7 @@
 """Settings of PyTorch during training and prediction, restored afterwards."""
 
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -190,9 +191,6 @@ def errors_of_numpy_kept():
         np.seterr(**before)
 
 
-_TINY = np.float32(1e-20)  # its square is denormal
-
-
 class DenormalFlush:
     """Treats denormal numbers as zero on request.
 
@@ -203,8 +201,7 @@ class DenormalFlush:
 
     def __enter__(self):
         _start_workers()
-        with np.errstate(under="ignore"):
-            self._before = float(_TINY * _TINY) == 0.0
+        self._before = sys.float_info.min / 2 == 0.0
         return self
 
     def __exit__(self, *exc_info):
