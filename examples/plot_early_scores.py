@@ -67,7 +67,8 @@ for (top, bottom), (name, scores) in zip(axes.T, curves.items()):
     low = np.quantile(scores[:, 2:], 0.02)
     top.set(title=name, ylabel="validation score", ylim=(low, None))
     bottom.set(xlabel="epochs", ylabel="rank correlation with the last", ylim=(-1, 1.05))
-axes[0, 0].legend(title="rate")
+lines = axes[0, 0].get_lines()
+figure.legend(handles=lines, title="rate", loc="outside right upper")
 plt.show()
 
 # %%

@@ -37,7 +37,7 @@ ax.plot(x, encoder.transform(x), label=encoder.get_feature_names_out())
 for edge in encoder.bin_edges_[0]:
     ax.axvline(edge, color="0.8", lw=0.8)
 ax.set(xlabel="number", ylabel="columns of the code", ylim=(-0.3, 1.5), xlim=(0, 10))
-ax.legend()
+figure.legend(loc="outside right upper")
 plt.show()
 
 # %%
