@@ -11,6 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 from numba.core import event, types
+from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import compile_internal
 from numba.core.targetconfig import ConfigStack
@@ -138,6 +139,19 @@ def _sources():
     return digest.hexdigest()[:12]
 
 
+class _Cache(FunctionCache):
+    """Numba's cache of machine code on disk.
+
+    Before Numba loads machine code, it registers its implementations of all functions, which takes
+    0.3 seconds. Only compilation needs them, and registers them too.
+    """
+
+    def load_overload(self, sig, target_context):
+        """See `numba.core.caching.Cache`."""
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 class _Announcement(event.Listener):
     """Prints one line that the loop is being compiled, if that takes more than a second.
 
@@ -181,12 +195,12 @@ class Entry:
         self._precision = names.index("params")
         self._ready = set()
         function.__qualname__ = f"{function.__name__}_{_sources()}"
+        self.dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
         try:
+            self.dispatcher._cache = _Cache(function)
             self._news = _NEWS.format("installation")
-            self.dispatcher = numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
         except RuntimeError:  # no cache folder can be written to
             self._news = _NEWS.format("process")
-            self.dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
 
     def __call__(self, *args):
         """Compile for the precision of the arguments if need be, and run."""

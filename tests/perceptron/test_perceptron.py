@@ -11,8 +11,8 @@ from scipy import sparse
 numba = pytest.importorskip("numba")
 
 from sklearn_dropout.fit.samples import Sample  # noqa: E402
+from sklearn_dropout.perceptron import compile, loop  # noqa: E402
 from sklearn_dropout.perceptron import layout as at  # noqa: E402
-from sklearn_dropout.perceptron import loop  # noqa: E402
 from sklearn_dropout.perceptron.data import TrainingRows  # noqa: E402
 from sklearn_dropout.perceptron.training import PerceptronTraining  # noqa: E402
 
@@ -286,6 +286,20 @@ def test_kinds_of_arrays_are_compiled_once(tmp_path):
     ):
         np.testing.assert_array_equal(train(options, **changed)[0].parameters, expected)
     assert len(loop.train.dispatcher.signatures) == n_compiled
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_machine_code_is_loaded_without_numbas_own_functions(monkeypatch):
+    """Registering their implementations takes longer than all the rest of a first fit."""
+    expected = train(problem())[0].parameters  # compiled and saved, unless it was
+    fresh = compile.Entry(loop.train.dispatcher.py_func)
+    if not isinstance(fresh.dispatcher._cache, compile._Cache):
+        pytest.skip("no folder can be written to")
+    registered = []
+    monkeypatch.setattr(type(fresh.dispatcher.targetctx), "refresh", registered.append)
+    monkeypatch.setattr("sklearn_dropout.perceptron.training.train", fresh)
+    np.testing.assert_array_equal(train(problem())[0].parameters, expected)
+    assert not registered
 
 
 @pytest.mark.usefixtures("always_shared")
