@@ -143,6 +143,22 @@ def test_partial_fit_continues_whichever_engine_began(solver):
     np.testing.assert_allclose(mixed.predict_proba(X), steady.predict_proba(X), atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_moments_of_unused_weights_become_zero(engine):
+    """Not denormal, which would make every step many times as long."""
+    X, y, _ = data("numbers")
+    network = DropoutMLPRegressor((9,), engine=engine, alpha=0, beta_1=0.1, beta_2=0.1)
+    moments = []
+    for _ in range(40):
+        network.partial_fit(X, y)
+        X[:, 0] = 0  # from the second epoch on
+        moments.append(network._partial_state[0][0]["second_moment"][:9])
+    moments = np.array(moments)
+    assert (moments[0] > 0).any()
+    assert not moments[-1].any()
+    assert not ((moments > 0) & (moments < np.finfo(np.float32).tiny)).any()
+
+
 @pytest.mark.parametrize(
     ("params", "reason"),
     [

@@ -6,7 +6,6 @@ from itertools import accumulate, pairwise
 from time import perf_counter
 
 import numpy as np
-import torch
 
 from . import layout as at
 from .data import Rows, plain
@@ -18,8 +17,8 @@ from .plan import PLACES, Plan
 from .team import Team, pace
 from .updates import SOLVERS
 
-_CALL = 30_000.0  # microseconds: longest wait for Ctrl-C and other threads
-_SHARED_STEP = 3_500.0  # microseconds, by a rough estimate, above which threads share a step
+_CALL = 30_000.0  # microseconds: about the longest wait for Ctrl-C and other threads
+_SHARED_STEP = 2_000.0  # microseconds of products and update, above which threads share a step
 # Each of them has a gradient of its own: the least rows it gets, and the numbers of all gradients
 # beyond which no more than two threads share.
 _SHARED_ROWS, _SHARED_NUMBERS = 32, 4_000_000
@@ -102,7 +101,8 @@ class PerceptronTraining:
         self.learning_rate = float(learning_rate)
         self._bit_generators = bit_generators
         self._groups, self._groups_owner = plain(group_of_column, np.int64)
-        self._set_parts(n_threads)
+        time_of_products = self._time_of_products()
+        self._set_parts(n_threads if time_of_products > _SHARED_STEP else 1)
         counts = self._counts
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
         counts[at.LOSS] = LOSSES[loss]
@@ -121,6 +121,7 @@ class PerceptronTraining:
         self.noise_sums = np.zeros((2, n_targets))
         self._pace = pace()
         self._shared = next(self._pace)
+        self._call_steps = max(1, int(_CALL / self._step_time(time_of_products)))
 
     def _set_parameters(self, weights, biases):
         """Copy the initial values."""
@@ -142,12 +143,9 @@ class PerceptronTraining:
 
     def _set_parts(self, n_threads):
         """Split the rows of a batch among threads, and into blocks that fit into the cache."""
-        batch, n_parts, is_sparse = self._batch_size, 1, self._sample.X.is_sparse
-        step_time = self._step_time()
-        self._call_steps = max(1, int(_CALL / step_time))
-        if step_time > _SHARED_STEP:
-            largest = max(2, _SHARED_NUMBERS // self.parameters.size)
-            n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
+        batch, is_sparse = self._batch_size, self._sample.X.is_sparse
+        largest = max(2, _SHARED_NUMBERS // self.parameters.size)
+        n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
         layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
         self._layers, self._counts = layers, counts
         self._work = np.zeros(n_numbers, dtype=self.dtype)
@@ -182,13 +180,17 @@ class PerceptronTraining:
         if factors is not None:
             self._plan.factors = factors
 
-    def _step_time(self):
-        """Estimate of the duration of a step in one thread, rather too long, in microseconds."""
+    def _time_of_products(self):
+        """Estimate for the products and the update of a step, in microseconds."""
         first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
-        products = 3 * (sum(others) + self._sample.density * first)
-        values = sum(self._sizes[1:]) + self._sample.density * self._sizes[0]
-        per_row = products / 20e3 + values / 200
-        return 1.0 + self._batch_size * per_row + self.parameters.size / 500
+        products = 3 * self._batch_size * (sum(others) + self._sample.density * first)
+        return products / 30e3 + self.parameters.size / 1000
+
+    def _step_time(self, time_of_products):
+        """Estimate for a step in one thread, too long for most networks, in microseconds."""
+        per_row = sum(self._sizes[1:]) + self._sample.density * self._sizes[0]
+        n_values, n_words = self._batch_size * per_row, self._words.size
+        return 1.0 + 2 * time_of_products + n_values / 200 + n_words / 400
 
     @contextmanager
     def _streams(self):
@@ -254,8 +256,7 @@ class PerceptronTraining:
         If sharing does not pay, this thread computes all parts, with the same result.
         """
         parts = range(len(self._parts))
-        # Not every system lets threads inherit that denormal numbers are treated as zero.
-        with Team(len(parts), partial(torch.set_flush_denormal, True)) as team:
+        with Team(len(parts)) as team:
             for step in range(n_steps):
                 start = perf_counter()
                 call(step, step + 1, at.DRAW, 0)

@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from _perceptron_reference import ACTIVATIONS, LOSSES, Reference, bit_generators
 from scipy import sparse
 
 numba = pytest.importorskip("numba")
 
 from sklearn_dropout.fit.samples import Sample  # noqa: E402
+from sklearn_dropout.nn.settings import DenormalFlush  # noqa: E402
 from sklearn_dropout.perceptron import compile, loop  # noqa: E402
 from sklearn_dropout.perceptron import layout as at  # noqa: E402
 from sklearn_dropout.perceptron.data import TrainingRows  # noqa: E402
@@ -159,16 +161,61 @@ def test_threads_within_a_network():
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "n_parts"),
     [
+        ((9, 100, 10), 2048, 1),  # no threads for small products
         ((784, 256, 10), 200, 6),  # at least 32 rows for each
         ((784, 256, 10), 60, 1),
         ((784, 1024, 10), 2048, 4),  # at most four million numbers in all gradients
         ((784, 6000, 10), 2048, 2),  # or two gradients
     ],
 )
-def test_gradients_of_many_threads_fit_into_memory(sizes, batch_size, n_parts):
+def test_how_many_threads_share_a_step(sizes, batch_size, n_parts):
     options = problem("log_loss", sizes, n_rows=2048, batch_size=batch_size)
     training = start(options, np.float32, n_threads=64)
     assert training._counts[at.N_PARTS] == n_parts
+
+
+def test_random_words_count_in_the_length_of_a_call():
+    """Those of wide sparse rows may take most of a step."""
+    X = sparse.random(40, 100_000, 1e-4, format="csr", random_state=0)
+    options = problem("squared_error", (100_000, 2, 1), batch_size=20)
+    options |= {"X": X, "rows": np.arange(23), "group_of_column": np.arange(100_000)}
+    none = {"input": np.zeros(1), "groups": np.zeros(1), "hidden": np.zeros(1)}
+    steps = [
+        start(options, np.float32, rates=none | {name: np.array([0.2])})._call_steps
+        for name in ("hidden", "input", "groups")
+    ]
+    assert steps[0] > 4 * steps[1]
+    assert steps[1] == steps[2]
+
+
+@pytest.mark.usefixtures("always_shared")
+def test_threads_of_a_network_treat_denormal_numbers_as_zero(monkeypatch):
+    """Also where threads do not inherit that; moments of unused weights become denormal."""
+
+    def always():
+        while True:
+            yield True
+
+    def run_as_elsewhere(thread, run=threading.Thread.run):
+        torch.set_flush_denormal(False)
+        run(thread)
+
+    monkeypatch.setattr("sklearn_dropout.perceptron.training.pace", always)
+    monkeypatch.setattr(threading.Thread, "run", run_as_elsewhere)
+    options = problem(alpha=0.0, beta_1=0.1, beta_2=0.1, activation="relu")
+    training, order, _ = train(options, dtype=np.float32, n_threads=3)
+    training.biases[0][:] = -1e6  # units of the first layer are zero from here on
+    tiny, moments = np.finfo(np.float32).tiny, []
+    with DenormalFlush() as flush:
+        flush.on()
+        for _ in range(20):
+            training.epochs(order)
+            moments.append(training.get_state()["second_moment"])
+    n_unused = training.weights[0].size + training.weights[1].size
+    unused = np.array(moments)[:, :n_unused]
+    assert (unused[0] > 0).any()
+    assert not unused[-1].any()
+    assert not ((unused > 0) & (unused < tiny)).any()
 
 
 @pytest.mark.usefixtures("always_shared")
