@@ -192,15 +192,11 @@ def test_random_words_count_in_the_length_of_a_call():
 def test_threads_of_a_network_treat_denormal_numbers_as_zero(monkeypatch):
     """Also where threads do not inherit that; moments of unused weights become denormal."""
 
-    def always():
-        while True:
-            yield True
-
     def run_as_elsewhere(thread, run=threading.Thread.run):
         torch.set_flush_denormal(False)
         run(thread)
 
-    monkeypatch.setattr("sklearn_dropout.perceptron.training.pace", always)
+    monkeypatch.setattr("sklearn_dropout.perceptron.training.pace", lambda: repeat_pace(True))
     monkeypatch.setattr(threading.Thread, "run", run_as_elsewhere)
     options = problem(alpha=0.0, beta_1=0.1, beta_2=0.1, activation="relu")
     training, order, _ = train(options, dtype=np.float32, n_threads=3)
