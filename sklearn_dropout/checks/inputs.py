@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 # How NumPy, PyTorch and scikit-learn refuse several numbers in the place of one.
 _CONVERSION = "array element", "inhomogeneous", "real number", "one element", "Expected 2D"
+_DTYPES = np.float32, np.float64
 _NESTED = (list, tuple, np.ndarray, torch.Tensor)
 
 
@@ -31,6 +32,24 @@ def check_container(X, name="X"):
     raise TypeError(
         f"{name} is a {type(X).__name__}; it must be an array or a list. Pass {remedy}."
     )
+
+
+def are_plain_numbers(X, fitted):
+    """Whether scikit-learn's checks of rows to predict would return `X` unchanged, without a word.
+
+    Parameters
+    ----------
+    X : rows
+    fitted : DropoutNetwork
+    """
+    if type(X) is not np.ndarray or hasattr(fitted, "feature_names_in_"):
+        return False
+    if X.ndim != 2 or X.dtype not in _DTYPES or not X.flags.c_contiguous:
+        return False
+    if not len(X) or X.shape[1] != fitted.n_features_in_:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum of finite numbers may be infinite
+        return bool(np.isfinite(X.sum()))
 
 
 def explain(X, error, remedies):

@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import validate_data
 
 from ..checks.callbacks import set_callback_params
-from ..checks.inputs import check_container, explain
+from ..checks.inputs import are_plain_numbers, check_container, explain
 from ..checks.validation import CallbackSupportMixin, Interval, Options, StrOptions, as_array
 from ..dropout.kinds import KINDS, DropoutSettings
 from ..dropout.schedules import SCHEDULES
@@ -268,6 +268,8 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
     def _as_numbers(self, given, y, reset):
         """Inputs as a table of numbers, and targets if given."""
         X = self._as_table(given, reset)
+        if isinstance(y, str) and are_plain_numbers(X, self):
+            return X, y
         holder, resets = self, reset
         if not reset and self._free_width(X, given):
             holder, resets = copy(self), True

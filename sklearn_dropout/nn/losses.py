@@ -117,7 +117,7 @@ def _softmax(z):
     if z.shape[-1] > _FEW_CLASSES:
         return torch.softmax(z, -1)
     masses = (z - z.amax(-1, keepdim=True)).exp()
-    return masses / masses.sum(-1, keepdim=True)
+    return masses / (masses @ masses.new_ones(z.shape[-1], 1))  # sum() takes ten times as long
 
 
 OUT_ACTIVATIONS = {

@@ -46,9 +46,9 @@ def forward(x, weights, biases, activation, buffers=None):
             x = torch.from_numpy(x @ weight.numpy()).add_(bias)
         elif buffers is not None and layer < last:
             out = buffers.take(layer % 2, (len(x), len(bias)), x.dtype)
-            x = torch.matmul(x, weight, out=out).add_(bias)
+            x = torch.addmm(bias, x, weight, out=out)
         else:
-            x = torch.matmul(x, weight).add_(bias)
+            x = torch.addmm(bias, x, weight)
         if layer < last:
             out = x if activation.from_output else torch.empty_like(x)
             activation.forward(x, out)
