@@ -34,21 +34,22 @@ def check_container(X, name="X"):
     )
 
 
-def are_plain_numbers(X, fitted):
-    """Whether scikit-learn's checks of rows to predict would return `X` unchanged, without a word.
+def are_plain_numbers(X, n_features):
+    """Whether scikit-learn's checks of a table to predict would return the same array.
+
+    They take longer than the prediction of a single row.
 
     Parameters
     ----------
-    X : rows
-    fitted : DropoutNetwork
+    X : table of any kind
+    n_features : int or None
+        Columns it must have.
     """
-    if type(X) is not np.ndarray or hasattr(fitted, "feature_names_in_"):
+    if type(X) is not np.ndarray or X.dtype not in _DTYPES:
         return False
-    if X.ndim != 2 or X.dtype not in _DTYPES or not X.flags.c_contiguous:
+    if X.ndim != 2 or X.shape[1] != n_features or not X.size or not X.flags.c_contiguous:
         return False
-    if not len(X) or X.shape[1] != fitted.n_features_in_:
-        return False
-    with np.errstate(over="ignore", invalid="ignore"):  # the sum of finite numbers may be infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # finite numbers may have an infinite sum
         return bool(np.isfinite(X.sum()))
 
 

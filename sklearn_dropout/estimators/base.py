@@ -268,7 +268,7 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
     def _as_numbers(self, given, y, reset):
         """Inputs as a table of numbers, and targets if given."""
         X = self._as_table(given, reset)
-        if isinstance(y, str) and are_plain_numbers(X, self):
+        if isinstance(y, str) and self._takes_as_it_is(X):
             return X, y
         holder, resets = self, reset
         if not reset and self._free_width(X, given):
@@ -285,6 +285,11 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
         options |= {"multi_output": True, "y_numeric": self._numeric_target}
         with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused
             return validate_data(holder, X, y, dtype=np.float32, **options)
+
+    def _takes_as_it_is(self, X):
+        """Whether scikit-learn's checks of a table to predict would change nothing."""
+        named = hasattr(self, "feature_names_in_")
+        return not named and are_plain_numbers(X, getattr(self, "n_features_in_", None))
 
     def _as_table(self, X, reset):
         """`X` as a table with one row for each sample."""

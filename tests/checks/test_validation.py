@@ -9,6 +9,7 @@ import warnings
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from _families import spread
@@ -23,6 +24,7 @@ from sklearn_dropout.checks.validation import (
     check_rates,
 )
 from sklearn_dropout.checks.weights import check_weights
+from sklearn_dropout.estimators import base
 from sklearn_dropout.fit.training import Trainer
 
 ESTIMATORS = [DropoutMLPClassifier, DropoutMLPRegressor]
@@ -417,6 +419,74 @@ def test_bad_inputs_at_prediction(Est, method):
         call(X[:, :, None], *after)
     with pytest.raises(NotFittedError, match="not fitted"):
         getattr(Est(**SMALL), method)(X, *after)
+
+
+def rows_to_predict():
+    """Rows for a network of 4 columns, as scikit-learn's checks take, convert or refuse them."""
+    X = np.random.default_rng(0).standard_normal((5, 4))
+    huge = np.full((5, 4), 1e308)
+    found = {
+        "float64": X,
+        "float32": X.astype(np.float32),
+        "one row": X[:1],
+        "an infinite sum": huge,
+        "a sum that is NaN": np.vstack([huge, -huge]),
+        "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
+        "Fortran order": np.asfortranarray(X),
+        "every second column": np.repeat(X, 2, axis=1)[:, ::2],
+        "another byte order": X.astype(">f8"),
+        "float16": X.astype(np.float16),
+        "int64": np.arange(20).reshape(5, 4),
+        "complex": X.astype(complex),
+        "a list": X.tolist(),
+        "a matrix": np.matrix(X),
+        "a masked array": np.ma.masked_greater(X, 1),
+        "a CSR matrix": sparse.csr_array(X),
+        "a data frame": pd.DataFrame(X, columns=list("abcd")),
+        "three columns": X[:, :3],
+        "no rows": X[:0],
+        "one dimension": X[0],
+        "three dimensions": X[None],
+    }
+    for name, value in {"NaN": np.nan, "infinity": -np.inf}.items():
+        found[name] = X.copy()
+        found[name][2, 1] = value
+    return found
+
+
+def checked(est, X):
+    """Rows as the network takes them, with their dtype and order, or how they are refused."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            table = est._validate(X, reset=False)
+            table = table.toarray() if sparse.issparse(table) else table
+            found = table.tolist(), table.dtype, repr(table.flags)
+        except (TypeError, ValueError) as error:
+            found = str(error)
+    return found, [str(warning.message) for warning in caught]
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_are_checked_as_by_scikit_learn(named, monkeypatch):
+    """Those that need no conversion pass without scikit-learn's checks, to the same end."""
+    X, y = problem(DropoutMLPClassifier)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    est = DropoutMLPClassifier(**SMALL).fit(frame if named else X, y)
+    quick = {name: checked(est, rows) for name, rows in rows_to_predict().items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "are_plain_numbers", lambda X, n_features: False)
+        for name, rows in rows_to_predict().items():
+            assert quick[name] == checked(est, rows), name
+
+
+def test_plain_rows_skip_the_checks(monkeypatch):
+    X, y = problem(DropoutMLPClassifier)
+    est = DropoutMLPClassifier(**SMALL).fit(X, y)
+    expected = est.predict_proba(X[::-1].copy())[::-1]
+    monkeypatch.setattr(base, "validate_data", lambda *args, **options: pytest.fail("checked"))
+    np.testing.assert_allclose(est.predict_proba(X), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["module_", "net_", "history_"])
