@@ -218,7 +218,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Class labels; for multilabel targets, an indicator matrix.
         """
-        return self._decode_targets(self._outputs(X).numpy(), threshold=0.0)
+        return self._decode_targets(self._outputs(X), threshold=0.0)
 
     def predict_proba(self, X):
         """Probabilities of the classes, with dropout off.
@@ -234,7 +234,7 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
             In the order of `classes_`; float32 for float32 `X`, else float64. For multilabel
             targets, the probability of each label.
         """
-        return self._answers(self._outputs(X)).numpy()
+        return self._outputs(X, self._answers)
 
     def predict_log_proba(self, X):
         """Logarithm of `predict_proba`, exact even if a probability rounds to 0 or 1.
@@ -249,10 +249,12 @@ class DropoutClassifier(ClassifierMixin, DropoutNetwork):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; float32 for float32 `X`, else float64.
         """
-        z = self._outputs(X)
+        return self._outputs(X, self._log_probabilities)
+
+    def _log_probabilities(self, z):
         if self.out_activation_ == "softmax":
-            return torch.log_softmax(z, -1).numpy()
-        return logsigmoid(self._both_sides(z)).numpy()
+            return torch.log_softmax(z, -1)
+        return logsigmoid(self._both_sides(z))
 
     def _both_sides(self, z):
         """Logits of both classes, if a single output stands for two."""

@@ -146,21 +146,31 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         net.history_ = self.history_
         return net
 
-    def _outputs(self, X):
-        """Outputs of the network before the output function: tensor (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        return self._outputs_of(self._validate(X, reset=False))
+    def _outputs(self, X, answers=None):
+        """Outputs of the network with dropout off.
 
-    def _outputs_of(self, X):
+        Parameters
+        ----------
+        X : as for `predict`
+        answers : callable (z) -> tensor, default=None
+            From outputs before the output function, which ``None`` returns.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        return self._outputs_of(self._validate(X, reset=False), answers)
+
+    def _outputs_of(self, X, answers=None):
         """The same for a checked table."""
         outputs, n_rows = self._forward(X)
 
-        def part(start):
-            with torch.inference_mode(), without_autocast():
-                return outputs(self._rows(X, start, start + n_rows))
+        def compute(start, stop):
+            z = outputs(self._rows(X, start, stop))
+            return z if answers is None else answers(z)
 
-        parts = in_threads(part, range(0, X.shape[0], n_rows))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return _by_parts(compute, X.shape[0], n_rows)
 
     def hidden_features(self, X, layer=-1, *, as_frame=False):
         """Activations of a hidden layer, with dropout off.
@@ -197,13 +207,12 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
                 f"an int from {-n_hidden} to {n_hidden - 1}."
             )
         layer = int(layer) % n_hidden
-        module = self._layers(*self._tensors(X.dtype), "identity")
-        parts = []
-        for start in range(0, X.shape[0], _ROWS_AT_ONCE):
-            rows = dense_rows(X, slice(start, start + _ROWS_AT_ONCE))
-            with torch.inference_mode(), without_autocast():
-                parts.append(self._hidden_states(module, layer)(rows).numpy())
-        features = np.concatenate(parts) if parts else np.empty((0, 0), X.dtype)
+        states = self._hidden_states(self._layers(*self._tensors(X.dtype), "identity"), layer)
+
+        def compute(start, stop):
+            return states(dense_rows(X, slice(start, stop)))
+
+        features = _by_parts(compute, X.shape[0], _ROWS_AT_ONCE)
         if not as_frame:
             return features
         pandas = check_pandas_support("hidden_features with as_frame=True")
@@ -226,3 +235,25 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
     def _tensors(self, dtype):
         """Weights and biases as tensors of a NumPy dtype."""
         return [[as_tensor(a.astype(dtype, copy=False)) for a in part] for part in self._parameters]
+
+
+def _by_parts(compute, n_rows, step):
+    """Results for all rows of a table, some rows at a time, in threads.
+
+    Parameters
+    ----------
+    compute : callable (start, stop) -> tensor
+        Results for some rows.
+    n_rows, step : int
+
+    Returns
+    -------
+    results : ndarray
+    """
+
+    def part(start):
+        with torch.inference_mode(), without_autocast():
+            return compute(start, min(start + step, n_rows)).numpy()
+
+    parts = in_threads(part, range(0, n_rows, step))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

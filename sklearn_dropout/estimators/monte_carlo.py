@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks.random_state import seed_from
 from ..dropout.streams import Streams
-from ..nn.settings import in_threads, without_autocast
+from ..nn.settings import in_threads, threads_to_use, torch_threads, without_autocast
 from ..nn.tensors import dense_rows
 
 # Values of the widest layer that are computed at once, and the rows among them.
@@ -143,7 +143,8 @@ class MonteCarlo:
         pass_step = per_chunk // row_step
         for start in range(0, n_samples, pass_step):
             passes = slice(start, min(start + pass_step, n_samples))
-            masks = self._draw_masks(passes.stop - start, streams)
+            with torch_threads(threads_to_use()):  # one in a forked child, where others hang
+                masks = self._draw_masks(passes.stop - start, streams)
 
             def compute(first, passes=passes, masks=masks):
                 rows = slice(first, min(first + row_step, n_rows))

@@ -211,8 +211,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         if return_std:
             uncertainty = self.predict_uncertainty(X, n_samples, random_state)
             return uncertainty.mean, uncertainty.total
-        z = self._outputs(X)
-        return self._decode_targets(OUT_ACTIVATIONS[self.out_activation_](z).numpy())
+        return self._decode_targets(self._outputs(X, OUT_ACTIVATIONS[self.out_activation_]))
 
     def sample_predictions(self, X, n_samples=100, random_state=None, return_std=False):
         """Predictions with dropout on: samples from the predictive distribution of the network.

@@ -5,7 +5,6 @@ straight from the outputs instead, on rows that are checked once for all network
 """
 
 import numpy as np
-import torch
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.compose import TransformedTargetRegressor
@@ -66,12 +65,10 @@ def own_score(learner, X, y):
     -------
     score : float
     """
-    z = learner._outputs_of(X)
-    with torch.inference_mode():
-        if learner._numeric_target:
-            answers = OUT_ACTIVATIONS[learner.out_activation_](z).numpy()
-            return _r2(learner._decode_targets(answers), y)
-    return _accuracy(z.numpy(), y)
+    if learner._numeric_target:
+        answers = learner._outputs_of(X, OUT_ACTIVATIONS[learner.out_activation_])
+        return _r2(learner._decode_targets(answers), y)
+    return _accuracy(learner._outputs_of(X), y)
 
 
 def _accuracy(outputs, y):

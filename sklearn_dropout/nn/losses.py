@@ -117,7 +117,7 @@ def _softmax(z):
     if z.shape[-1] > _FEW_CLASSES:
         return torch.softmax(z, -1)
     masses = (z - z.amax(-1, keepdim=True)).exp_()
-    return masses.div_(masses.cumsum(-1)[..., -1:])  # the sum over few takes longer
+    return masses / masses.cumsum(-1)[..., -1:]  # the sum over few takes longer
 
 
 OUT_ACTIVATIONS = {

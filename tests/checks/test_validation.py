@@ -14,10 +14,15 @@ import pytest
 import torch
 from _families import spread
 from scipy import sparse
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
-from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor
+from sklearn_dropout import (
+    DropoutCNNClassifier,
+    DropoutMLPClassifier,
+    DropoutMLPRegressor,
+    DropoutRNNClassifier,
+)
 from sklearn_dropout.checks.validation import (
     check_feature_groups,
     check_hidden_layer_sizes,
@@ -430,7 +435,7 @@ def rows_to_predict():
         "float32": X.astype(np.float32),
         "one row": X[:1],
         "an infinite sum": huge,
-        "a sum that is NaN": np.vstack([huge, -huge]),
+        "a sum that is NaN": huge * [1, -1, 1, -1],
         "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
         "Fortran order": np.asfortranarray(X),
         "every second column": np.repeat(X, 2, axis=1)[:, ::2],
@@ -443,10 +448,11 @@ def rows_to_predict():
         "a masked array": np.ma.masked_greater(X, 1),
         "a CSR matrix": sparse.csr_array(X),
         "a data frame": pd.DataFrame(X, columns=list("abcd")),
-        "three columns": X[:, :3],
+        "three columns": X[:, :3].copy(),
+        "five columns": np.hstack([X, X[:, :1]]),
         "no rows": X[:0],
         "one dimension": X[0],
-        "three dimensions": X[None],
+        "three dimensions": np.zeros((5, 4, 4)),
     }
     for name, value in {"NaN": np.nan, "infinity": -np.inf}.items():
         found[name] = X.copy()
@@ -469,11 +475,18 @@ def checked(est, X):
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 @pytest.mark.parametrize("named", [False, True])
-def test_rows_are_checked_as_by_scikit_learn(named, monkeypatch):
+@pytest.mark.parametrize(
+    "est",
+    [
+        DropoutMLPClassifier(max_iter=1),
+        DropoutCNNClassifier((2,), input_shape=(1, 4), max_iter=1),
+        DropoutRNNClassifier((2,), input_shape=(2, 2), max_iter=1),
+    ],
+)
+def test_rows_are_checked_as_by_scikit_learn(est, named, monkeypatch):
     """Those that need no conversion pass without scikit-learn's checks, to the same end."""
     X, y = problem(DropoutMLPClassifier)
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    est = DropoutMLPClassifier(**SMALL).fit(frame if named else X, y)
+    est = clone(est).fit(pd.DataFrame(X, columns=list("abcd")) if named else X, y)
     quick = {name: checked(est, rows) for name, rows in rows_to_predict().items()}
     with monkeypatch.context() as patch:
         patch.setattr(base, "are_plain_numbers", lambda X, n_features: False)
@@ -481,12 +494,13 @@ def test_rows_are_checked_as_by_scikit_learn(named, monkeypatch):
             assert quick[name] == checked(est, rows), name
 
 
-def test_plain_rows_skip_the_checks(monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_plain_rows_skip_the_checks(dtype, monkeypatch):
     X, y = problem(DropoutMLPClassifier)
     est = DropoutMLPClassifier(**SMALL).fit(X, y)
-    expected = est.predict_proba(X[::-1].copy())[::-1]
+    expected = est.predict_proba(X)
     monkeypatch.setattr(base, "validate_data", lambda *args, **options: pytest.fail("checked"))
-    np.testing.assert_allclose(est.predict_proba(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(est.predict_proba(X.astype(dtype)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["module_", "net_", "history_"])

@@ -38,11 +38,16 @@ _IN_CHILD = {
     "cnn": "DropoutCNNClassifier((40,), input_shape=(1, 16, 16), max_iter=1).fit(X, y).predict(X)",
     "rnn": "DropoutRNNClassifier((40,), input_shape=(16, 16), max_iter=1, "
     "recurrent_dropout_rate=0.2).fit(X, y).predict(X)",
+    "probabilities": "model.predict_proba(many)",
+    "logarithms": "model.predict_log_proba(many)",
+    "hidden": "model.hidden_features(many)",
     "samples": "model.predict_uncertainty(X)",
+    "passes": "model.predict_uncertainty(X[:3], n_samples=3000)",
 }
 
 _FORK = """
-model = DropoutMLPClassifier((300, 300), batch_size=300, max_iter=1).fit(X, y)
+model = DropoutMLPClassifier((300, 300), batch_size=300, max_iter=1).fit(X, np.arange(300) % 16)
+many = np.tile(X, (10, 1))
 for name, work in {works}.items():
     child = os.fork()
     if child == 0:
@@ -80,14 +85,19 @@ for name in ("mean_test_score", "std_test_score"):
 @pytest.mark.parametrize("engine", ["compiled", "torch"])
 def test_autocast_changes_nothing(engine):
     """Probabilities came in bfloat16, which NumPy does not have."""
-    X = np.random.default_rng(0).standard_normal((40, 5))
+    X = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
+    y = np.arange(40) % 3
     est = DropoutMLPClassifier((6,), max_iter=3, random_state=0, engine=engine)
-    plain = clone(est).fit(X, X[:, 0] > 0)
+    plain = clone(est).fit(X, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = clone(est).fit(X, X[:, 0] > 0)
+        cast = clone(est).fit(X, y)
         probabilities = cast.predict_proba(X)
+        logarithms = cast.predict_log_proba(X)
+        features = cast.hidden_features(X)
         samples = cast.sample_predictions(X, n_samples=3, random_state=0)
     np.testing.assert_array_equal(probabilities, plain.predict_proba(X))
+    np.testing.assert_array_equal(logarithms, plain.predict_log_proba(X))
+    np.testing.assert_array_equal(features, plain.hidden_features(X))
     np.testing.assert_array_equal(samples, plain.sample_predictions(X, 3, random_state=0))
 
 
