@@ -211,7 +211,7 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         if return_std:
             uncertainty = self.predict_uncertainty(X, n_samples, random_state)
             return uncertainty.mean, uncertainty.total
-        return self._decode_targets(self._outputs(X, OUT_ACTIVATIONS[self.out_activation_]))
+        return self._decode_targets(self._outputs(X, self._scaled_targets))
 
     def sample_predictions(self, X, n_samples=100, random_state=None, return_std=False):
         """Predictions with dropout on: samples from the predictive distribution of the network.
@@ -265,9 +265,13 @@ class DropoutRegressor(RegressorMixin, DropoutNetwork):
         noise = noise * mean if self.out_activation_ == "exp" else noise
         return np.broadcast_to(noise, mean.shape)
 
+    def _scaled_targets(self, z):
+        """Targets in the units of the network."""
+        return OUT_ACTIVATIONS[self.out_activation_](z)
+
     def _answers(self, z):
         """Targets in the units of `y`."""
-        return torch.from_numpy(self._in_units(OUT_ACTIVATIONS[self.out_activation_](z).numpy()))
+        return torch.from_numpy(self._in_units(self._scaled_targets(z).numpy()))
 
     def _means_and_variances(self, z):
         """Means and variances of a network that predicts both, in the units of `y`."""

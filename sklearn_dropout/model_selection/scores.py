@@ -12,7 +12,6 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
 
 from ..checks.validation import _PassthroughScorer, _Scorer
-from ..nn.losses import OUT_ACTIVATIONS
 
 
 def asks_for_own_score(scorer, model):
@@ -66,8 +65,8 @@ def own_score(learner, X, y):
     score : float
     """
     if learner._numeric_target:
-        answers = learner._outputs_of(X, OUT_ACTIVATIONS[learner.out_activation_])
-        return _r2(learner._decode_targets(answers), y)
+        targets = learner._outputs_of(X, learner._scaled_targets)
+        return _r2(learner._decode_targets(targets), y)
     return _accuracy(learner._outputs_of(X), y)
 
 
