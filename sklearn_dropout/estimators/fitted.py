@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks.callbacks import named_callbacks
 from ..checks.validation import check_device, check_pandas_support
 from ..dropout.kinds import DropoutSettings
-from ..nn.settings import in_threads, without_autocast
+from ..nn.settings import in_threads
 from ..nn.tensors import as_tensor, dense_rows
 from .monte_carlo import MonteCarlo
 
@@ -166,11 +166,11 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         """The same for a checked table."""
         outputs, n_rows = self._forward(X)
 
-        def compute(start, stop):
-            z = outputs(self._rows(X, start, stop))
-            return z if answers is None else answers(z)
+        def compute(rows):
+            z = outputs(self._rows(X, rows))
+            return (z if answers is None else answers(z)).numpy()
 
-        return _by_parts(compute, X.shape[0], n_rows)
+        return _joined(in_threads(compute, X.shape[0], n_rows))
 
     def hidden_features(self, X, layer=-1, *, as_frame=False):
         """Activations of a hidden layer, with dropout off.
@@ -209,10 +209,10 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         layer = int(layer) % n_hidden
         states = self._hidden_states(self._layers(*self._tensors(X.dtype), "identity"), layer)
 
-        def compute(start, stop):
-            return states(dense_rows(X, slice(start, stop)))
+        def compute(rows):
+            return states(dense_rows(X, rows)).numpy()
 
-        features = _by_parts(compute, X.shape[0], _ROWS_AT_ONCE)
+        features = _joined(in_threads(compute, X.shape[0], _ROWS_AT_ONCE))
         if not as_frame:
             return features
         pandas = check_pandas_support("hidden_features with as_frame=True")
@@ -228,32 +228,15 @@ class FittedNetwork(MonteCarlo, BaseEstimator):
         names = [name for name, _ in module.named_children()]
         return module[: names.index(f"activation_{layer + 1}") + 1]
 
-    def _rows(self, X, start, stop):
+    def _rows(self, X, rows):
         """Some rows of a checked table, as the network's forward pass takes them."""
-        return dense_rows(X, slice(start, stop))
+        return dense_rows(X, rows)
 
     def _tensors(self, dtype):
         """Weights and biases as tensors of a NumPy dtype."""
         return [[as_tensor(a.astype(dtype, copy=False)) for a in part] for part in self._parameters]
 
 
-def _by_parts(compute, n_rows, step):
-    """Results for all rows of a table, some rows at a time, in threads.
-
-    Parameters
-    ----------
-    compute : callable (start, stop) -> tensor
-        Results for some rows.
-    n_rows, step : int
-
-    Returns
-    -------
-    results : ndarray
-    """
-
-    def part(start):
-        with torch.inference_mode(), without_autocast():
-            return compute(start, min(start + step, n_rows)).numpy()
-
-    parts = in_threads(part, range(0, n_rows, step))
+def _joined(parts):
+    """Arrays below each other; a single one is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -187,9 +187,9 @@ class MLPFamily:
         """Weights that `max_norm` bounds, and the axes that belong to one unit."""
         return bounded(module)
 
-    def _rows(self, X, start, stop):
+    def _rows(self, X, rows):
         """Rows as a tensor; sparse rows stay sparse, since their products are faster."""
-        return X[start:stop] if issparse(X) else super()._rows(X, start, stop)
+        return X[rows] if issparse(X) else super()._rows(X, rows)
 
     def _forward(self, X):
         """Function from rows to outputs, dropout off; and how many rows it takes."""

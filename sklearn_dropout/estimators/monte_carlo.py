@@ -3,12 +3,11 @@
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from ..checks.random_state import seed_from
 from ..dropout.streams import Streams
-from ..nn.settings import in_threads, threads_to_use, torch_threads, without_autocast
+from ..nn.settings import in_threads, threads_to_use, torch_threads
 from ..nn.tensors import dense_rows
 
 # Values of the widest layer that are computed at once, and the rows among them.
@@ -146,13 +145,11 @@ class MonteCarlo:
             with torch_threads(threads_to_use()):  # one in a forked child, where others hang
                 masks = self._draw_masks(passes.stop - start, streams)
 
-            def compute(first, passes=passes, masks=masks):
-                rows = slice(first, min(first + row_step, n_rows))
-                with torch.inference_mode(), without_autocast():
-                    z = self._sample_outputs(dense_rows(X, rows), masks)
-                    take(passes, rows, answers(z).numpy())
+            def compute(rows, passes=passes, masks=masks):
+                z = self._sample_outputs(dense_rows(X, rows), masks)
+                take(passes, rows, answers(z).numpy())
 
-            in_threads(compute, range(0, n_rows, row_step))
+            in_threads(compute, n_rows, row_step)
 
 
 def check_n_samples(n_samples):

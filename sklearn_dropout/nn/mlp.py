@@ -44,11 +44,11 @@ def forward(x, weights, biases, activation, buffers=None):
     for layer, (weight, bias) in enumerate(zip(weights, biases)):
         if not torch.is_tensor(x):
             x = torch.from_numpy(x @ weight.numpy()).add_(bias)
-        elif buffers is not None and layer < last:
-            out = buffers.take(layer % 2, (len(x), len(bias)), x.dtype)
-            x = torch.addmm(bias, x, weight, out=out)
         else:
-            x = torch.addmm(bias, x, weight)
+            out = None
+            if buffers is not None and layer < last:
+                out = buffers.take(layer % 2, (len(x), len(bias)), x.dtype)
+            x = torch.addmm(bias, x, weight, out=out)
         if layer < last:
             out = x if activation.from_output else torch.empty_like(x)
             activation.forward(x, out)

@@ -106,23 +106,36 @@ def _one_thread_briefly():
             torch.set_num_threads(before)
 
 
-def in_threads(function, items):
-    """Call a function for each item, in as many threads as PyTorch may use.
+def in_threads(compute, n_rows, step):
+    """Call a function for all rows of a table, in as many threads as PyTorch may use.
 
-    Each call computes with one thread. Threads that work on different rows never wait for each
-    other, as those of a matrix product do, and results do not depend on the number of threads.
+    Each call computes with one thread, without gradients and autocast. Threads that work on
+    different rows never wait for each other, as those of a matrix product do, and results do not
+    depend on the number of threads.
+
+    Parameters
+    ----------
+    compute : callable (rows) -> result
+        Takes at most `step` rows at a time, as a slice.
+    n_rows, step : int
 
     Returns
     -------
     results : list
-        In the order of the items.
+        In the order of the rows.
     """
-    n_threads = min(threads_to_use(), len(items))
+
+    def call(start):
+        with torch.inference_mode(), without_autocast():
+            return compute(slice(start, min(start + step, n_rows)))
+
+    starts = range(0, n_rows, step)
+    n_threads = min(threads_to_use(), len(starts))
     if n_threads > 1:
         with ThreadPoolExecutor(n_threads, "predict", set_threads_here, (1,)) as pool:
-            return list(pool.map(function, items))
+            return list(pool.map(call, starts))
     with _one_thread_briefly():
-        return [function(item) for item in items]
+        return [call(start) for start in starts]
 
 
 def without_autocast(device="cpu"):
