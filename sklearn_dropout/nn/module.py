@@ -38,7 +38,7 @@ _OUTPUT_LAYERS = {
 
 def linear(weight, bias):
     """``nn.Linear`` on the memory of `weight` (n_in, n_out) and `bias` (n_out,)."""
-    layer = nn.utils.skip_init(nn.Linear, *weight.shape, device=weight.device, dtype=weight.dtype)
+    layer = nn.Linear(*weight.shape, device="meta")
     layer.weight = nn.Parameter(weight.t())
     layer.bias = nn.Parameter(bias)
     return layer
@@ -195,14 +195,12 @@ def convolution(weight, bias, padding):
     n_out, n_in, *kernel_size = weight.shape
     kernel_size = as_image(kernel_size)
     missing = [size - 1 if padding == "same" else 0 for size in kernel_size]
-    layer = nn.utils.skip_init(
-        _of_rank(kernel_size, nn.Conv2d, nn.Conv3d),
+    layer = _of_rank(kernel_size, nn.Conv2d, nn.Conv3d)(
         n_in,
         n_out,
         kernel_size,
         padding=tuple(size // 2 for size in missing),
-        device=weight.device,
-        dtype=weight.dtype,
+        device="meta",
     )
     weight = weight.reshape(n_out, n_in, *kernel_size)
     layer.weight = nn.Parameter(with_channels_innermost(weight))
