@@ -10,30 +10,9 @@ from .compile import entry, inner
 from .noise import GAUSSIAN, add_normals, perturb_inputs
 from .passes import add_gradient, backward, forward, loss_of_block
 from .sparse import clear_sparse_gradient
+from .stream import draw
 from .updates import ADAMW, SGD, adam, add_multiple, clip_norms, fill, sgd, squared_norm
 from .views import matrix, vector
-
-
-@inner(types.void)
-def draw(state, words):
-    """The next words of a stream, NumPy's SFC64.
-
-    Parameters
-    ----------
-    state : uint64 array of shape (4,)
-        Updated.
-    words : uint64 array of shape (n_words,)
-        Receives them.
-    """
-    a, b, c, counter = state[0], state[1], state[2], state[3]
-    for i in range(words.size):
-        word = a + b + counter
-        counter += np.uint64(1)
-        a = b ^ (b >> np.uint64(11))
-        b = c + (c << np.uint64(3))
-        c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
-        words[i] = word
-    state[0], state[1], state[2], state[3] = a, b, c, counter
 
 
 @inner(types.void)
@@ -80,13 +59,14 @@ def drop_inputs(counts, settings, groups, x, of_inputs, of_groups):
         Random numbers.
     """
     n_rows, n_features = x.shape
+    n_numbers = n_rows * n_features
     zero = x.dtype.type(0)
     scale = x.dtype.type(settings[at.SCALE_INPUT])
     lowest, lowest_group = np.int16(counts[at.LOWEST_INPUT]), np.int16(counts[at.LOWEST_GROUPS])
     if counts[at.DROPS_INPUT]:
-        for i in range(n_rows):
-            for k in range(n_features):
-                x[i, k] = x[i, k] * scale if of_inputs[i, k] >= lowest else zero
+        inputs, lanes = vector(x, 0, n_numbers), vector(of_inputs, 0, n_numbers)
+        for q in range(n_numbers):
+            inputs[q] = inputs[q] * scale if lanes[q] >= lowest else zero
         scale = x.dtype.type(1)
     if counts[at.DROPS_GROUPS]:
         for i in range(n_rows):
