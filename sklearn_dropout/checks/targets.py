@@ -11,6 +11,7 @@ from .inputs import check_container
 from .validation import as_array, is_time, refuse_times
 
 _LARGEST_LABEL = 2.0**62  # up to which scikit-learn takes numbers as integers
+_FEW_CLASSES = 10  # some versions of scikit-learn warn of more, if the rows are few
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which may not be installed
 
 
@@ -141,6 +142,8 @@ def _check_text(values, name):
 @np.errstate(invalid="ignore")  # scikit-learn casts huge numbers to int
 def check_labels(y, name="y"):
     """Labels of shape (n,), or an indicator matrix of shape (n, n_labels), as an ndarray."""
+    if _are_plain_labels(y):
+        return y
     try:
         kind = type_of_target(y, input_name=name)
     except TypeError as error:
@@ -172,6 +175,16 @@ def check_labels(y, name="y"):
             "strings, one for each row, or an indicator matrix."
         )
     return column_or_1d(y, warn=True)
+
+
+def _are_plain_labels(y):
+    """Whether scikit-learn's checks of labels would return the same array.
+
+    They take longer than the training of a small network.
+    """
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iu" or not y.size:
+        return False
+    return int(y.max()) - int(y.min()) < _FEW_CLASSES
 
 
 def _check_indicators(y, name):

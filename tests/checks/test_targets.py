@@ -14,7 +14,8 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_dropout import DropoutMLPClassifier, DropoutMLPRegressor, DropoutSearchCV
-from sklearn_dropout.checks.targets import check_targets
+from sklearn_dropout.checks import targets
+from sklearn_dropout.checks.targets import check_labels, check_targets
 from sklearn_dropout.checks.weights import class_factors, label_factors
 
 REGRESSORS = [Est for Est in ALL if Est not in CLASSIFIERS]
@@ -55,6 +56,72 @@ def refused(Est, y, match, error=ValueError, good=None, **params):
             with pytest.raises(error, match=match) as caught:
                 call()
             assert re.search(rf"\b{name}\b", str(caught.value))
+
+
+# Labels that need no check
+
+LABELS = {
+    "int64": np.arange(24) % 3,
+    "int8": (np.arange(24) % 3 - 1).astype(np.int8),
+    "uint64": (np.arange(24) % 2).astype(np.uint64) + np.uint64(2**63),
+    "few rows": np.array([4, 2]),
+    "one class": np.zeros(5, dtype=int),
+    "every second": (np.arange(24) % 3)[::2],
+    "10 of 21": np.minimum(np.arange(21), 9),
+    "11 of 21": np.minimum(np.arange(21), 10),
+    "far apart": np.array([np.iinfo(np.int64).min, np.iinfo(np.int64).max]),
+    "none": np.array([], dtype=int),
+    "column": np.arange(24).reshape(-1, 1) % 3,
+    "indicators": np.eye(3, dtype=int),
+    "bool": np.arange(24) % 2 == 0,
+    "whole floats": np.arange(24.0) % 3,
+    "fractions": np.array([0.5, 1.5]),
+    "words": np.array(words()),
+    "objects": np.arange(24).astype(object) % 2,
+    "list": [0, 1, 1],
+    "masked": np.ma.array([0, 1, 1], mask=[False, True, False]),
+}
+
+
+def checked(labels):
+    """What a check gives and warns of, or how it refuses."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = check_labels(labels)
+            found = type(found), found.dtype, found.tolist()
+        except ValueError as error:
+            found = str(error)
+    return found, [str(warning.message) for warning in caught]
+
+
+def test_labels_are_checked_as_by_scikit_learn(monkeypatch):
+    """Those that need no conversion pass without scikit-learn's checks, to the same end."""
+    quick = {name: checked(labels) for name, labels in LABELS.items()}
+    monkeypatch.setattr(targets, "_are_plain_labels", lambda y: False)
+    assert quick == {name: checked(labels) for name, labels in LABELS.items()}
+
+
+def test_plain_labels_skip_the_checks(monkeypatch):
+    monkeypatch.setattr(targets, "type_of_target", lambda *_, **__: pytest.fail("checked"))
+    assert check_labels(LABELS["int64"]) is LABELS["int64"]
+    with pytest.raises(pytest.fail.Exception):
+        check_labels(LABELS["11 of 21"])
+
+
+@pytest.mark.parametrize(
+    ("y", "y_val", "unseen"),
+    [
+        (np.arange(N) % 2 * 2, np.arange(N) % 5 - 1, "[-1, 1, 3]"),
+        (np.arange(N) % 2 * 2.0, np.full(N, 9.0), "[9.0]"),
+        (np.array(words(), dtype=object), np.arange(N) % 2, "[0, 1]"),
+        (words(), ["perhaps", "yes"] * (N // 2), "['perhaps']"),
+    ],
+)
+def test_unseen_classes_are_named(y, y_val, unseen):
+    X = inputs()
+    with pytest.raises(ValueError, match=re.escape(f"y_val has classes {unseen}")):
+        small(DropoutMLPClassifier).fit(X, y, X_val=X, y_val=y_val)
 
 
 # What is missing
