@@ -12,7 +12,7 @@ import numpy as np
 from numba.core import types
 
 from sklearn_dropout.perceptron.compile import entry, inner
-from sklearn_dropout.perceptron.layout import rows_of_block
+from sklearn_dropout.perceptron.layout import aligned_zeros, full_lines, rows_of_block
 from sklearn_dropout.perceptron.passes import one_output, weighted_rows
 from sklearn_dropout.perceptron.stream import draw
 from sklearn_dropout.perceptron.tiles import multiply
@@ -119,10 +119,12 @@ def limit(X, sizes, batch_size, n_epochs, drops):
     block = rows_of_block(sizes, batch)
     layers, n_weights, n_work = layout(sizes, block)
     rng = np.random.default_rng(0)
-    params = rng.standard_normal(n_weights + SPARE, dtype=np.float32) / 10
-    work = rng.standard_normal(n_work, dtype=np.float32) / 10
-    work[: max(sizes)] = 0
-    gradient, first, second = np.zeros((3, len(params)), dtype=np.float32)
+    params, gradient, first, second = (
+        aligned_zeros(n_weights + SPARE, np.float32) for _ in range(4)
+    )
+    work = aligned_zeros(n_work, np.float32)
+    for numbers in (params, work[max(sizes) :]):
+        numbers[:] = rng.standard_normal(numbers.size) / 10
     state = np.random.SFC64(0).state["state"]["state"].copy()
     words = np.zeros(-(-batch * sum(sizes[1:-1]) // 4) if drops else 0, dtype=np.uint64)
     arrays = X, params, gradient, first, second, work, state, words
@@ -133,7 +135,7 @@ def limit(X, sizes, batch_size, n_epochs, drops):
 def layout(sizes, block):
     """Table of layers, number of weights and size of the work space."""
     layers = np.zeros((len(sizes) - 1, TURNED + 1), dtype=np.int64)
-    n_weights, n_work = 0, max(sizes) + SPARE
+    n_weights, n_work = 0, full_lines(max(sizes) + SPARE)
     for row, (n_in, n_out) in zip(layers, pairwise(sizes), strict=True):
         row[[N_IN, N_OUT, WEIGHTS]] = n_in, n_out, n_weights
         n_weights += n_in * n_out
@@ -143,5 +145,5 @@ def layout(sizes, block):
             (TURNED, n_in * n_out),
         ):
             row[place] = n_work
-            n_work += -(-n_numbers // SPARE) * SPARE
+            n_work += full_lines(n_numbers)
     return layers, n_weights, n_work + SPARE

@@ -139,7 +139,8 @@ class PerceptronTraining:
 
     def _space(self, n_rows, n_parameters):
         """Zeros for parameters or the like, with a few more for the vectors of `tiles`."""
-        return np.zeros((n_rows, n_parameters + 2 * at.LANES), dtype=self.dtype)
+        n_numbers = at.full_lines(n_parameters + 2 * at.LANES)
+        return at.aligned_zeros(n_rows * n_numbers, self.dtype).reshape(n_rows, n_numbers)
 
     def _set_parts(self, n_threads):
         """Split the rows of a batch among threads, and into blocks that fit into the cache."""
@@ -148,7 +149,7 @@ class PerceptronTraining:
         n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
         layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
         self._layers, self._counts = layers, counts
-        self._work = np.zeros(n_numbers, dtype=self.dtype)
+        self._work = at.aligned_zeros(n_numbers, self.dtype)
         n_block = int(counts[at.BLOCK])
         self._parts = [(np.zeros(batch, dtype=np.int64), np.ones(n_block)) for _ in range(n_parts)]
         self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
@@ -164,7 +165,7 @@ class PerceptronTraining:
         counts[at.WORDS_NOISE] = n_words[0] if adds_noise else 0
         self._plan = Plan(rates, dropout_type, n_words)
         n_used = self._plan.words() + int(counts[at.WORDS_NOISE])
-        self._words = np.zeros(max(1, n_used), dtype=np.uint64)
+        self._words = at.aligned_zeros(max(1, n_used), np.uint64)
         self._lanes = self._words.view(np.int16)
 
     def follow(self, learning_rates, factors):
@@ -294,7 +295,7 @@ class PerceptronTraining:
         counts[at.SPARSE] = data.is_sparse
         if self._sample.X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
             counts[at.N_PARTS] = 1
-            work = np.zeros(at.work_layout(layers, counts), dtype=self.dtype)
+            work = at.aligned_zeros(at.work_layout(layers, counts), self.dtype)
         if len(owner):
             predict(
                 counts, layers, self._settings, *data.arrays, self._groups, rows, self._all, work,
