@@ -144,6 +144,15 @@ def test_shapes(sizes):
     assert_equals_autograd(problem(loss, sizes, n_rows=60, batch_size=37))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_begin_with_a_cache_line(dtype):
+    """Otherwise wide networks take 15 % longer in some processes than in others."""
+    for n_features in range(1, 20):
+        training = start(problem(sizes=(n_features, 3, 3)), dtype=dtype)
+        arrays = training.parameters, training._first, training._second, training._gradients
+        assert all(array.ctypes.data % 64 == 0 for array in (*arrays, training._work))
+
+
 @pytest.fixture
 def always_shared(monkeypatch):
     """Let threads share every step."""
