@@ -171,7 +171,7 @@ def test_ctrl_c_anywhere_in_fit(Est, mode, n_moments):
 def test_ctrl_c_as_a_signal(Est):
     """Ctrl-C at any moment in PyTorch; again if a finalizer swallowed it."""
     X, y = problem(Est, n=200)
-    small(Est).fit(X, y)  # PyTorch imports its compiler at the first, and does not survive Ctrl-C
+    small(Est).fit(X, y)  # in the first fit PyTorch imports its compiler: Ctrl-C would break that
     # A process in the background may have been started with Ctrl-C switched off.
     ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     previous = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))

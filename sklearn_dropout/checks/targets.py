@@ -178,9 +178,9 @@ def check_labels(y, name="y"):
 
 
 def _are_plain_labels(y):
-    """Whether scikit-learn's checks of labels would return the same array.
+    """Whether scikit-learn's checks would accept the labels as they are.
 
-    They take longer than the training of a small network.
+    The checks of a fold take as long as the training of a small network.
     """
     if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iu" or not y.size:
         return False

@@ -63,11 +63,7 @@ def _softmax_rows(z, y, d, weight):
 
 @inner(types.float64)
 def _logistic_rows(z, y, d, weight):
-    """Cross-entropy of logistic outputs; see `loss_rows`.
-
-    The outputs are in the outer loop, here and below: there is often one, and a loop over rows has
-    vector instructions.
-    """
+    """Cross-entropy of logistic outputs; see `loss_rows`."""
     n_rows, n_outputs = z.shape
     n = n_rows * n_outputs
     z, y, d = vector(z, 0, n), vector(y, 0, n), vector(d, 0, n)
@@ -75,10 +71,6 @@ def _logistic_rows(z, y, d, weight):
     total, product, unit = 0.0, 1.0, weight[0]
     for q in range(n):
         d[q] = exp(-abs(z[q]))
-    for o in range(n_outputs):
-        for i in range(n_rows):
-            q = i * n_outputs + o
-            total += weight[i] * float((z[q] if z[q] > zero else zero) - z[q] * y[q])
     for i in range(n_rows):
         if weight[i] != unit:  # one logarithm of a product, as above
             total += unit * math.log(product)
@@ -87,6 +79,7 @@ def _logistic_rows(z, y, d, weight):
             if product > _LARGEST_PRODUCT:
                 total += unit * math.log(product)
                 product = 1.0
+            total += weight[i] * float((z[q] if z[q] > zero else zero) - z[q] * y[q])
             product *= 1.0 + float(d[q])
     for q in range(n):
         share = one / (one + d[q])
@@ -98,41 +91,39 @@ def _logistic_rows(z, y, d, weight):
 def _error_rows(kind, z, y, d, weight, quantile):
     """Losses that are sums over the outputs; see `loss_rows`."""
     n_rows, n_outputs = z.shape
-    n = n_rows * n_outputs
-    z, y, d = vector(z, 0, n), vector(y, 0, n), vector(d, 0, n)
     real = z.dtype.type
     zero, one, half = real(0), real(1), real(0.5)
     total = 0.0
-    for o in range(n_outputs):
-        for i in range(n_rows):
-            q = i * n_outputs + o
-            error = z[q] - y[q]
+    for i in range(n_rows):
+        value = zero
+        for o in range(n_outputs):
+            error = z[i, o] - y[i, o]
             far = abs(error)
             if kind == SQUARED_ERROR:
-                value = half * error * error
+                value += half * error * error
             elif kind == ABSOLUTE_ERROR:
-                value = far
+                value += far
                 error = one if error > zero else (-one if error < zero else error)
             elif kind == HUBER:
-                value = far - half if far > one else half * error * error
+                value += far - half if far > one else half * error * error
                 error = one if error > one else (-one if error < -one else error)
             elif kind == QUANTILE:
                 above = real(quantile)
-                value = -above * error if error < zero else (one - above) * error
+                value += -above * error if error < zero else (one - above) * error
                 error = -above if error < zero else (one - above if error > zero else error)
             elif kind == WEIGHTED_BINARY_LOG_LOSS:  # of the size of the target, by its sign
-                against = -z[q] if y[q] > zero else z[q]
-                tail = exp(-abs(against))
-                softplus = (against if against > zero else zero) + real(math.log1p(tail))
-                value = abs(y[q]) * softplus
-                error = -y[q] * (tail if against < zero else one) / (one + tail)
+                q = -z[i, o] if y[i, o] > zero else z[i, o]
+                tail = exp(-abs(q))
+                value += abs(y[i, o]) * ((q if q > zero else zero) + real(math.log1p(tail)))
+                missing = (tail if q < zero else one) / (one + tail)
+                error = -y[i, o] * missing
             else:
-                mean = real(math.exp(z[q]))
-                entropy = y[q] * real(math.log(y[q])) if y[q] > zero else zero
-                value = entropy - y[q] * z[q] - y[q] + mean
-                error = mean - y[q]
-            d[q] = error
-            total += weight[i] * float(value)
+                mean = real(math.exp(z[i, o]))
+                entropy = y[i, o] * real(math.log(y[i, o])) if y[i, o] > zero else zero
+                value += entropy - y[i, o] * z[i, o] - y[i, o] + mean
+                error = mean - y[i, o]
+            d[i, o] = error
+        total += weight[i] * float(value)
     return total
 
 

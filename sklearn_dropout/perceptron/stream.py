@@ -25,8 +25,8 @@ def _as_it_is(typingctx, number):
 def draw(state, words):
     """The next words of a stream, NumPy's SFC64.
 
-    Each word needs the one before it, so the time is that of two dependent additions for each.
-    LLVM would write out the sums of four words, and take twice as long for the additional terms.
+    Each word needs the one before it, by a rotation and an addition. LLVM would regroup the
+    additions of several words, which makes more of them, and take twice as long.
 
     Parameters
     ----------
