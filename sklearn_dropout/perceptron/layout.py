@@ -82,10 +82,6 @@ N_COLUMNS = 10
     PLAN_HIDDEN,
 ) = range(9)
 
-# Phases of a step.
-DRAW, PASS, UPDATE, BOUND = 1, 2, 4, 8
-WHOLE = DRAW | PASS | UPDATE | BOUND
-
 _CACHED = 40_000  # numbers of one block of rows, which should stay in the second-level cache
 _SMALL = 20_000  # weights; larger networks should be read as rarely as possible
 
@@ -210,10 +206,20 @@ def work_layout(layers, counts):
     return at + 2 * LANES
 
 
-def of_part(layers, counts, part):
-    """The positions for one of several threads, which have blocks of their own."""
-    layers, counts, first = layers.copy(), counts.copy(), part * counts[BLOCK]
-    counts[INPUTS] += first * layers[0, N_IN]
-    counts[TARGETS] += first * layers[-1, N_OUT]
-    layers[:, [SUMS, SLOPES, DELTAS]] += first * layers[:, [N_OUT]]
+def of_parts(layers, counts):
+    """The same for each of the threads that share steps, which have blocks of their own.
+
+    Returns
+    -------
+    layers : int64 ndarray of shape (n_parts, n_layers, N_COLUMNS)
+    counts : int64 ndarray of shape (n_parts, N_COUNTS)
+    """
+    n_parts = int(counts[N_PARTS])
+    firsts = np.arange(n_parts) * counts[BLOCK]
+    n_in, n_out = layers[0, N_IN], layers[:, N_OUT]
+    layers, counts = np.array([layers] * n_parts), np.array([counts] * n_parts)
+    counts[:, INPUTS] += firsts * n_in
+    counts[:, TARGETS] += firsts * n_out[-1]
+    for place in (SUMS, SLOPES, DELTAS):
+        layers[:, :, place] += firsts[:, None] * n_out
     return layers, counts

@@ -6,6 +6,7 @@ import numpy as np
 from numba.core import types
 
 from . import layout as at
+from .barrier import wait_for_all
 from .compile import entry, inner
 from .noise import GAUSSIAN, add_normals, perturb_inputs
 from .passes import add_gradient, backward, forward, loss_of_block
@@ -153,7 +154,6 @@ def begin_step(counts, layers, params, work, states, words):
     draw(vector(states, 8, 4), vector(words, w_hidden, counts[at.WORDS_HIDDEN]))
     draw(vector(states, 12, 4), vector(words, w_noise, counts[at.WORDS_NOISE]))
     turn(params, layers, work)
-    counts[at.STEPS_DONE] += 1
 
 
 @inner(types.void, inline=True)
@@ -199,19 +199,22 @@ def read_block(
 
 @inner(types.float64, inline=True)
 def pass_rows(
-    counts, layers, settings, X, starts, indices, groups, targets, codes, weight, order, params,
-    gradient, work, lanes, places, row_weight, sums, total_weight, last, begin, end,
+    counts, layers, settings, X, starts, indices, groups, rows, targets, codes, weight, order,
+    params, gradient, work, lanes, places, row_weight, sums, total_weight, last, part,
 ):  # fmt: skip
-    """Loss of the rows from `begin` to `end` of a batch, and its derivatives in `work`.
+    """Loss of the rows of one part of a batch, and its gradient.
 
     Parameters
     ----------
+    counts, layers
+        Those of the part.
     order : int64 array of shape (n_batch,)
-        Positions of the rows among the training rows.
+        Positions of the rows of the batch among the training rows.
     gradient : array of shape (n_parameters,)
-        Overwritten by that of these rows; with sparse rows that of the first layer is added.
+        Overwritten by that of these rows.
     places : int64 array of shape (batch_size,)
-        Positions of the rows of the batch in the data.
+        Receives the positions of the rows of the batch in the data, and has those of the batch
+        before.
     total_weight : float
         Of the batch.
     last : bool
@@ -223,8 +226,15 @@ def pass_rows(
         Weighted sum over these rows.
     """
     loss = 0.0
+    begin = order.size * part // counts[at.N_PARTS]
+    end = order.size * (part + 1) // counts[at.N_PARTS]
     if begin == end:
         fill(gradient, 0.0)
+    if counts[at.SPARSE]:
+        g = matrix(gradient, layers[0, at.WEIGHTS], layers[0, at.N_IN], layers[0, at.N_OUT])
+        clear_sparse_gradient(starts, indices, places, g)
+    for i in range(order.size):
+        places[i] = rows[order[i]]
     for r0 in range(begin, end, counts[at.BLOCK]):
         n = min(counts[at.BLOCK], end - r0)
         here = vector(places, r0, n)
@@ -249,7 +259,7 @@ def pass_rows(
 
 @inner(types.float64, inline=True)
 def end_step(
-    counts, settings, params, gradients, first, second, total_weight, part, n_parts
+    counts, settings, params, gradients, first, second, total_weight, part
 ):  # fmt: skip
     """Update a part of the parameters.
 
@@ -263,7 +273,9 @@ def end_step(
     penalty : float
         L2 penalty of these parameters in the loss, times the weight of the batch.
     """
-    n_weights, n_parameters = counts[at.N_WEIGHTS], counts[at.N_PARAMETERS]
+    n_weights, n_parameters, n_parts = (
+        counts[at.N_WEIGHTS], counts[at.N_PARAMETERS], counts[at.N_PARTS]
+    )  # fmt: skip
     squares, one = 0.0, params.dtype.type(1)
     for start, n in ((0, n_weights), (n_weights, n_parameters - n_weights)):
         begin, end = start + n * part // n_parts, start + n * (part + 1) // n_parts
@@ -283,56 +295,73 @@ def end_step(
 def train(
     counts, layers, settings, plan, X, starts, indices, groups, rows, targets, codes, weight,
     order, params, gradients, first, second, work, states, words, lanes, places, row_weight, losses,
-    sums, begin, end, phases, part,
+    sums, begin, end, first_part, last_part, arrivals,
 ):  # fmt: skip
     """Train for the steps from `begin` to `end`, counted over all epochs of `order`.
 
+    The rows of a batch and the parameters are split into parts, and each thread that shares the
+    steps does one of them, or a single thread all of them.
+
     Parameters
     ----------
-    gradients : array of shape (n_parts * n_numbers,)
-        One for the rows of each part.
+    counts : int64 array of shape (n_parts, N_COUNTS)
+    layers : int64 array of shape (n_parts, n_layers, N_COLUMNS)
     plan : float64 array of shape (n_epochs, n_columns), or (1, n_columns)
         Rates of each epoch, or of all epochs; see `layout.py`.
-    phases : int
-        Phases to run in each step; several threads share the rows, and then the parameters.
-    part : int
-        The part of the rows or of the parameters. `counts` and `layers` must be those of the part
-        in the phase of the rows, and those of the first part otherwise.
+    gradients : array of shape (n_parts * n_numbers,)
+    places : int64 array of shape (n_parts, batch_size)
+    row_weight : float64 array of shape (n_parts, n_block)
+    losses : float64 array of shape (n_parts, n_epochs)
+        Sums over the rows of each part, each times its weight; added to.
+    sums : float64 array of shape (n_parts, n_sums)
+        Of the last epoch, see `add_noise`.
+    first_part, last_part : int
+        The parts of this thread.
+    arrivals : int64 array
+        For `wait_for_all`.
     """
-    n_rows, batch, n_parts = counts[at.N_ROWS], counts[at.BATCH], counts[at.N_PARTS]
-    n_steps = (n_rows + batch - 1) // batch
+    n_parts, n_layers, n_columns = layers.shape
+    n_rows, batch, n_numbers = counts[0, at.N_ROWS], counts[0, at.BATCH], gradients.size // n_parts
+    n_steps, n_epochs = (n_rows + batch - 1) // batch, losses.shape[1]
+    counts_0, layers_0 = vector(counts, 0, at.N_COUNTS), matrix(layers, 0, n_layers, n_columns)
     for step in range(begin, end):
         epoch = step // n_steps
-        if step == begin or step % n_steps == 0:
-            row = min(epoch, plan.shape[0] - 1)
-            follow_plan(counts, layers, settings, vector(plan, row * plan.shape[1], plan.shape[1]))
         start = epoch * n_rows + step % n_steps * batch
         n_batch = min(batch, (epoch + 1) * n_rows - start)
         here = vector(order, start, n_batch)
-        total_weight = weight_of_batch(counts[at.WEIGHTED] != 0, weight, here)
-        if phases & at.DRAW:
-            begin_step(counts, layers, params, work, states, words)
-        if phases & at.PASS:
-            n_numbers = gradients.size // n_parts
-            gradient = vector(gradients, part * n_numbers, n_numbers)
-            if counts[at.SPARSE]:  # `places` still has the rows of the step before
-                w = layers[0, at.WEIGHTS]
-                g = matrix(gradient, w, layers[0, at.N_IN], layers[0, at.N_OUT])
-                clear_sparse_gradient(starts, indices, places, g)
-            for i in range(n_batch):
-                places[i] = rows[here[i]]
-            losses[epoch] += pass_rows(
-                counts, layers, settings, X, starts, indices, groups, targets, codes, weight, here,
-                params, gradient, work, lanes, places, row_weight, sums, total_weight,
-                epoch == losses.size - 1, n_batch * part // n_parts,
-                n_batch * (part + 1) // n_parts,
+        total_weight = weight_of_batch(counts[0, at.WEIGHTED] != 0, weight, here)
+        for part in range(first_part, last_part + 1):
+            counts[part, at.STEPS_DONE] += 1
+            if step == begin or step % n_steps == 0:
+                follow_plan(
+                    vector(counts, part * at.N_COUNTS, at.N_COUNTS),
+                    matrix(layers, part * n_layers * n_columns, n_layers, n_columns),
+                    settings,
+                    vector(plan, min(epoch, plan.shape[0] - 1) * plan.shape[1], plan.shape[1]),
+                )
+        if first_part == 0:
+            begin_step(counts_0, layers_0, params, work, states, words)
+        wait_for_all(arrivals, first_part)
+        for part in range(first_part, last_part + 1):
+            losses[part, epoch] += pass_rows(
+                vector(counts, part * at.N_COUNTS, at.N_COUNTS),
+                matrix(layers, part * n_layers * n_columns, n_layers, n_columns),
+                settings, X, starts, indices, groups, rows, targets, codes, weight, here, params,
+                vector(gradients, part * n_numbers, n_numbers), work, lanes,
+                vector(places, part * batch, batch),
+                vector(row_weight, part * row_weight.shape[1], row_weight.shape[1]),
+                matrix(sums, part * sums.shape[1], 2, sums.shape[1] // 2),
+                total_weight, epoch == n_epochs - 1, part,
             )  # fmt: skip
-        if phases & at.UPDATE:
-            losses[epoch] += end_step(
-                counts, settings, params, gradients, first, second, total_weight, part, n_parts
-            )
-        if phases & at.BOUND and settings[at.MAX_NORM] < np.inf:
-            bound(layers, settings, params, work, counts[at.SQUARES])
+        wait_for_all(arrivals, first_part)
+        for part in range(first_part, last_part + 1):
+            losses[part, epoch] += end_step(
+                vector(counts, part * at.N_COUNTS, at.N_COUNTS), settings, params, gradients,
+                first, second, total_weight, part,
+            )  # fmt: skip
+        wait_for_all(arrivals, first_part)
+        if first_part == 0 and settings[at.MAX_NORM] < np.inf:
+            bound(layers_0, settings, params, work, counts_0[at.SQUARES])
 
 
 @entry

@@ -1,52 +1,54 @@
-"""Threads that share the steps of one network, and wait for each other without spinning."""
+"""Threads that share the steps of one network, and the decision whether they do."""
 
 import threading
 from queue import SimpleQueue
 
 import torch
 
-# Steps to try each way, and to keep the faster one; longer while sharing does not pay.
-_TRIED = 6
-_KEPT = 120
-_LONGEST_KEPT = 2000
+from .barrier import leave, new_barrier
+
+# Calls to share before the time of a step without sharing is measured again.
+_KEPT = 100
+# Calls not to share after sharing was slower; twice as many each time, up to the second number.
+_WAIT, _LONGEST_WAIT = 8, 400
 
 
 def pace():
-    """Decide whether to share the next step; takes the time of each step by ``send``.
+    """Decide whether to share the steps of the next call; takes the time of a step by ``send``.
 
-    If other processes need the cores, sharing steps is slower than not sharing. So both ways are
-    tried from time to time, in turn, and the faster one is kept for a while. The slowest step of
-    each way does not count: the first one may have to wait for memory, or for a thread to start.
+    If other processes need the cores, sharing steps is slower than not sharing. So threads share
+    as long as that is faster, and try it again from time to time.
 
     Yields
     ------
     shared : bool
     """
-    kept = _KEPT
+    wait = _WAIT
+    yield False  # the first call may have to wait for memory
     while True:
-        alone, shared = [], []
-        for _ in range(_TRIED):
-            alone.append((yield False))
-            shared.append((yield True))
-            if sum(shared) > 2 * _TRIED * min(alone):  # other processes use the cores
-                pays = False
-                break
-        else:
-            pays = _without_slowest(shared) < _without_slowest(alone)
-        kept = _KEPT if pays else min(2 * kept, _LONGEST_KEPT)
-        for _ in range(kept):
-            yield pays
+        if (yield from _share_while_faster(min((yield False), (yield False)))):
+            wait = _WAIT
+            continue
+        for _ in range(wait):
+            yield False
+        wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def _without_slowest(seconds):
-    return sum(seconds) - max(seconds)
+def _share_while_faster(alone):
+    """Share until two calls in a row are slower than a step alone; return whether none were."""
+    n_slower = 0
+    for _ in range(_KEPT):
+        taken = yield True
+        n_slower = n_slower + 1 if taken > alone else 0
+        if n_slower == 2:
+            return False
+    return True
 
 
 class Team:
     """The calling thread and others, which do parts of one task at the same time.
 
-    Barriers that spin slow everything down as soon as another process needs the core; these
-    threads sleep until there is work. They treat denormal numbers as zero.
+    They sleep between two tasks, and treat denormal numbers as zero.
 
     Parameters
     ----------
@@ -76,18 +78,27 @@ class Team:
 
     def _work(self, part, tasks):
         torch.set_flush_denormal(True)  # which threads do not inherit on every system
-        while (task := tasks.get()) is not None:
+        while (given := tasks.get()) is not None:
+            task, arrivals, args = given
             try:
-                task(part)
+                task(part, arrivals, *args)
                 self._done.put(None)
             except BaseException as error:
+                leave(arrivals, part)
                 self._done.put(error)
 
-    def run(self, task):
-        """Call ``task(part)`` for all parts, the first one in this thread; wait for all."""
-        for tasks in self._tasks:
-            tasks.put(task)
-        task(0)
+    def run(self, task, *args):
+        """Call ``task(part, arrivals, *args)`` for all parts, the first one in this thread.
+
+        If a part fails, the others do not wait for it at their barrier, `arrivals`.
+        """
+        arrivals = new_barrier(len(self._tasks) + 1)
+        try:
+            for tasks in self._tasks:
+                tasks.put((task, arrivals, args))
+            task(0, arrivals, *args)
+        finally:
+            leave(arrivals, 0)
         errors = [self._done.get() for _ in self._tasks]
         for error in errors:
             if error is not None:

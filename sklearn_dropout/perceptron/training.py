@@ -1,13 +1,13 @@
 """One perceptron in training."""
 
 from contextlib import contextmanager
-from functools import partial
 from itertools import accumulate, pairwise
 from time import perf_counter
 
 import numpy as np
 
 from . import layout as at
+from .barrier import new_barrier
 from .data import Rows, plain
 from .functions import ACTIVATIONS
 from .loop import predict, train
@@ -18,6 +18,7 @@ from .team import Team, pace
 from .updates import SOLVERS
 
 _CALL = 30_000.0  # microseconds: about the longest wait for Ctrl-C and other threads
+_SHARED_CALL = 0.005  # seconds that threads share steps until they may decide otherwise
 _SHARED_STEP = 2_000.0  # microseconds of products and update, above which threads share a step
 # Each of them has a gradient of its own: the least rows it gets, and the numbers of all gradients
 # beyond which no more than two threads share.
@@ -102,8 +103,7 @@ class PerceptronTraining:
         self._bit_generators = bit_generators
         self._groups, self._groups_owner = plain(group_of_column, np.int64)
         time_of_products = self._time_of_products()
-        self._set_parts(n_threads if time_of_products > _SHARED_STEP else 1)
-        counts = self._counts
+        layers, counts = self._set_parts(n_threads if time_of_products > _SHARED_STEP else 1)
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
         counts[at.LOSS] = LOSSES[loss]
         counts[at.SOLVER] = SOLVERS[solver]
@@ -113,10 +113,8 @@ class PerceptronTraining:
         numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm, input_noise_std, quantile
         self._settings = np.zeros(at.SCALE_HIDDEN + 2 * len(weights), dtype=np.float64)
         self._settings[at.ALPHA : at.SCALE_INPUT] = numbers
-        self._set_streams(rates, dropout_type, input_noise_std > 0)
-        others = range(1, len(self._parts))
-        self._layouts = [(self._layers, counts)]
-        self._layouts += [at.of_part(self._layers, counts, part) for part in others]
+        self._set_streams(counts, rates, dropout_type, input_noise_std > 0)
+        self._layers, self._counts = at.of_parts(layers, counts)
         n_targets = self._sizes[-1] // 2 if loss == "gaussian" else self._sizes[-1]
         self.noise_sums = np.zeros((2, n_targets))
         self._pace = pace()
@@ -148,15 +146,15 @@ class PerceptronTraining:
         largest = max(2, _SHARED_NUMBERS // self.parameters.size)
         n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
         layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
-        self._layers, self._counts = layers, counts
         self._work = at.aligned_zeros(n_numbers, self.dtype)
-        n_block = int(counts[at.BLOCK])
-        self._parts = [(np.zeros(batch, dtype=np.int64), np.ones(n_block)) for _ in range(n_parts)]
+        self._places = np.zeros((n_parts, batch), dtype=np.int64)
+        self._row_weight = np.ones((n_parts, counts[at.BLOCK]))
         self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
+        return layers, counts
 
-    def _set_streams(self, rates, dropout_type, adds_noise):
+    def _set_streams(self, counts, rates, dropout_type, adds_noise):
         """Set the random words of each place in a step."""
-        counts, n_groups = self._counts, int(self._groups.max()) + 1
+        n_groups = int(self._groups.max()) + 1
         widths = self._sizes[0], n_groups, sum(self._sizes[1:-1])
         n_words = [-(-self._batch_size * width // 4) for width in widths]
         counts[at.N_GROUPS] = n_groups
@@ -229,26 +227,25 @@ class PerceptronTraining:
         plan = self._plan.rows(self.learning_rate)
         flat_order, _owner = plain(order, np.int64)
         n_steps = n_epochs * -(-n_rows // self._batch_size)
-        losses = np.zeros((len(self._parts), n_epochs))
-        sums = np.zeros((len(self._parts), *self.noise_sums.shape))
+        n_parts = len(self._counts)
+        losses, sums = np.zeros((n_parts, n_epochs)), np.zeros((n_parts, self.noise_sums.size))
         with self._streams() as states:
 
-            def call(begin, end, phases, part):
-                places, row_weight = self._parts[part]
-                layers, counts = self._layouts[part if phases & at.PASS else 0]
+            def call(begin, end, first_part, last_part, arrivals):
                 train(
-                    counts, layers, self._settings, plan, *sample.X.arrays, self._groups,
-                    *sample.arrays, flat_order, self._all, self._gradients, self._first,
-                    self._second, self._work, states, self._words, self._lanes, places, row_weight,
-                    losses[part], sums[part], begin, end, phases, part,
+                    self._counts, self._layers, self._settings, plan, *sample.X.arrays,
+                    self._groups, *sample.arrays, flat_order, self._all, self._gradients,
+                    self._first, self._second, self._work, states, self._words, self._lanes,
+                    self._places, self._row_weight, losses, sums, begin, end, first_part,
+                    last_part, arrivals,
                 )  # fmt: skip
 
-            if len(self._parts) == 1:
+            if n_parts == 1:
                 for begin in range(0, n_steps, self._call_steps):
-                    call(begin, min(begin + self._call_steps, n_steps), at.WHOLE, 0)
+                    call(begin, min(begin + self._call_steps, n_steps), 0, 0, new_barrier(1))
             else:
                 self._share(call, n_steps)
-        self.noise_sums = sums.sum(axis=0)
+        self.noise_sums = sums.sum(axis=0).reshape(2, -1)
         return losses.sum(axis=0) / sample.total_weight
 
     def _share(self, call, n_steps):
@@ -256,20 +253,22 @@ class PerceptronTraining:
 
         If sharing does not pay, this thread computes all parts, with the same result.
         """
-        parts = range(len(self._parts))
-        with Team(len(parts)) as team:
-            for step in range(n_steps):
-                start = perf_counter()
-                call(step, step + 1, at.DRAW, 0)
-                for phase in (at.PASS, at.UPDATE):
-                    task = partial(call, step, step + 1, phase)
-                    if self._shared:
-                        team.run(task)
-                    else:
-                        for part in parts:
-                            task(part)
-                call(step, step + 1, at.BOUND, 0)
-                self._shared = self._pace.send(perf_counter() - start)
+        n_parts, begin, n_call = len(self._counts), 0, 1
+
+        def call_part(part, arrivals, begin, end):
+            call(begin, end, part, part, arrivals)
+
+        with Team(n_parts) as team:
+            while begin < n_steps:
+                start, end = perf_counter(), min(begin + n_call, n_steps)
+                if self._shared:
+                    team.run(call_part, begin, end)
+                else:
+                    call(begin, end, 0, n_parts - 1, new_barrier(1))
+                seconds = (perf_counter() - start) / (end - begin)
+                self._shared = self._pace.send(seconds)
+                n_call = max(1, int(_SHARED_CALL / seconds))
+                begin = end
 
     def outputs(self, X, rows=None):
         """Outputs before the output function, with dropout off.
@@ -288,9 +287,9 @@ class PerceptronTraining:
         if rows is None:
             rows = np.arange(data.n_rows)
         rows, owner = plain(rows, np.int64)
-        n_outputs = self._layers[-1, at.N_OUT]
+        n_outputs = self._sizes[-1]
         out = np.empty((len(owner), n_outputs), dtype=self.dtype)
-        layers, counts, work = self._layers.copy(), self._counts.copy(), self._work
+        layers, counts, work = self._layers[0].copy(), self._counts[0].copy(), self._work
         counts[[at.DROPS_INPUT, at.DROPS_GROUPS]] = 0  # sparse rows have no argument `training`
         counts[at.SPARSE] = data.is_sparse
         if self._sample.X.is_sparse and not data.is_sparse:  # `work` has no space for dense inputs
@@ -321,7 +320,7 @@ class PerceptronTraining:
 
     def _memory(self):
         n = self.parameters.size
-        if self._counts[at.SOLVER] == SOLVERS["sgd"]:
+        if self._counts[0, at.SOLVER] == SOLVERS["sgd"]:
             return {"velocity": self._first[:n]}
         return {"first_moment": self._first[:n], "second_moment": self._second[:n]}
 
@@ -343,13 +342,13 @@ class PerceptronTraining:
         state = {name: array.copy() for name, array in self._memory().items()}
         if "velocity" in state:
             return state
-        return {"count": np.array([self._counts[at.STEPS_DONE]], dtype=np.float32)} | state
+        return {"count": self._counts[:1, at.STEPS_DONE].astype(np.float32)} | state
 
     def set_state(self, state):
         """Continue from the result of `get_state`, unless it is that of another solver."""
         if state.keys() != self.get_state().keys():
             return
         if "count" in state:
-            self._counts[at.STEPS_DONE] = int(np.asarray(state["count"]).reshape(-1)[0])
+            self._counts[:, at.STEPS_DONE] = int(np.asarray(state["count"]).reshape(-1)[0])
         for name, array in self._memory().items():
             array[:] = state[name]
