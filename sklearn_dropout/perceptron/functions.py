@@ -194,25 +194,3 @@ def slopes(kind, d, h, slope, scale):
     else:
         for i in range(d.size):
             d[i] *= slope[i]
-
-
-@inner(types.void)
-def slopes_of_one(kind, d, w, h, slope, scale, out):
-    """As `slopes`, for the derivatives ``d w'`` that come from a layer with one unit.
-
-    Parameters
-    ----------
-    d : array of shape (n_rows,)
-    w : array of shape (n_units,)
-    h, slope, out : arrays of shape (n_rows, n_units)
-    """
-    zero = d.dtype.type(0)
-    n_rows, n_units = out.shape
-    for i in range(n_rows):
-        if kind == RELU:
-            factor = d[i] * scale
-            for k in range(n_units):
-                out[i, k] = factor * w[k] if h[i, k] > zero else zero
-        else:
-            for k in range(n_units):
-                out[i, k] = d[i] * w[k] * slope[i, k]

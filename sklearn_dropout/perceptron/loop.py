@@ -249,7 +249,7 @@ def pass_rows(
         loss += loss_of_block(
             counts, layers, settings, work, row_weight, 1.0 / total_weight, n, sums, last
         )
-        backward(counts, layers, settings, params, work, n)
+        backward(counts, layers, settings, params, gradient, work, n, r0 == begin)
         add_gradient(
             counts, layers, settings, X, starts, indices, groups, here, gradient, work, lanes, n,
             r0, r0 == begin,

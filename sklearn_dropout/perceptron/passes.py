@@ -5,9 +5,10 @@ from numba.core import types
 
 from . import layout as at
 from .compile import inner
-from .functions import IDENTITY, RELU, activate, drop, relu, slopes, slopes_of_one
+from .functions import IDENTITY, RELU, activate, drop, relu, slopes
 from .losses import add_noise, loss_rows
 from .noise import BERNOULLI, perturb
+from .single import backward_of_one
 from .sparse import add_sparse_gradient, sparse_sums
 from .tiles import multiply
 from .views import matrix, vector
@@ -137,8 +138,17 @@ def weighted_rows(x, d, weighted, g, overwrite):
 
 
 @inner(types.void, inline=True)
-def backward(counts, layers, settings, params, work, n_rows):
-    """Derivatives with respect to the sums of all layers, from those of the outputs, in `work`."""
+def backward(counts, layers, settings, params, gradient, work, n_rows, overwrite):
+    """Derivatives with respect to the sums of all layers, from those of the outputs, in `work`.
+
+    Layers with one unit leave the gradient of their weights and of the biases before, too.
+
+    Parameters
+    ----------
+    gradient : array of shape (n_parameters,)
+    overwrite : bool
+        Whether to replace what it has rather than add to it.
+    """
     # Only with relu and masks does the sign tell the slope.
     kind = counts[at.ACTIVATION] if counts[at.KIND] == BERNOULLI else IDENTITY
     zeros = vector(work, counts[at.ZEROS], counts[at.N_ZEROS])
@@ -149,20 +159,24 @@ def backward(counts, layers, settings, params, work, n_rows):
             layers[i - 1, at.DELTAS],
             layers[i - 1, at.SLOPES],
         )
-        below = matrix(work, there, n_rows, n_in)
         scale = work.dtype.type(settings[at.SCALE_HIDDEN + i - 1])
+        n = n_rows * n_in
+        h, slope, below = vector(work, source, n), vector(work, slope_at, n), vector(work, there, n)
         if n_out == 1:
-            d = vector(work, layers[i, at.DELTAS], n_rows)
-            w = vector(params, layers[i, at.WEIGHTS], n_in)
-            h, slope = matrix(work, source, n_rows, n_in), matrix(work, slope_at, n_rows, n_in)
-            slopes_of_one(kind, d, w, h, slope, scale, below)
+            backward_of_one(
+                kind == RELU,
+                vector(work, layers[i, at.DELTAS], n_rows),
+                vector(params, layers[i, at.WEIGHTS], n_in),
+                h, slope, scale, below,
+                vector(gradient, layers[i, at.WEIGHTS], n_in),
+                vector(gradient, layers[i - 1, at.BIASES], n_in),
+                overwrite,
+            )  # fmt: skip
         else:
             d = matrix(work, layers[i, at.DELTAS], n_rows, n_out)
             turned = matrix(work, layers[i, at.TURNED], n_out, n_in)
-            multiply(below, zeros, 0, d, False, turned)
-            n = n_rows * n_in
-            h, slope = vector(work, source, n), vector(work, slope_at, n)
-            slopes(kind, vector(work, there, n), h, slope, scale)
+            multiply(matrix(work, there, n_rows, n_in), zeros, 0, d, False, turned)
+            slopes(kind, below, h, slope, scale)
 
 
 @inner(types.void, inline=True)
@@ -172,7 +186,8 @@ def add_gradient(
 ):  # fmt: skip
     """Compute the gradient of a block of rows from the results of its passes in `work`.
 
-    It is the product of a layer's inputs and the derivatives with respect to its sums.
+    It is the product of a layer's inputs and the derivatives with respect to its sums. `backward`
+    has done some of it.
 
     Parameters
     ----------
@@ -195,13 +210,14 @@ def add_gradient(
                 counts, settings, X, starts, indices, groups, lanes, places, r0, d,
                 matrix(here, 0, n_in, n_out),
             )  # fmt: skip
-        elif n_out == 1:
-            weighted_rows(x, column, True, here, overwrite)
-        else:
+        elif n_out > 1:
             sums, n_row = (zeros, 0) if overwrite else (here, n_out)
             multiply(matrix(here, 0, n_in, n_out), sums, n_row, x, True, d)
-        b = vector(gradient, layers[i, at.BIASES], n_out)
-        weighted_rows(d, column, False, b, overwrite)
+        elif i == 0:
+            weighted_rows(x, column, True, here, overwrite)
+        if i == layers.shape[0] - 1 or layers[i + 1, at.N_OUT] > 1:
+            b = vector(gradient, layers[i, at.BIASES], n_out)
+            weighted_rows(d, column, False, b, overwrite)
 
 
 @inner(types.float64, inline=True)

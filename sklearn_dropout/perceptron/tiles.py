@@ -28,7 +28,7 @@ _CONTRACT = ("contract",)
 _INT32 = ir.IntType(32)
 
 
-class _TileCode:
+class TileCode:
     """Writes the instructions of a product of some rows and `n_vectors` vectors of LANES columns.
 
     Parameters
@@ -205,7 +205,7 @@ def _make_tile(n_vectors):
                 for kind, value in ((c, C), (s, S), (a, A), (b, B))
             )
             c_row, b_row = (cgutils.unpack_tuple(builder, x.shape)[1] for x in (C, B))
-            code = _TileCode(builder, context.get_value_type(c.dtype), c_at.type, n_vectors)
+            code = TileCode(builder, context.get_value_type(c.dtype), c_at.type, n_vectors)
             rows = code.rows(n_rows)
             sums = [code.strip(S.data, start) for start in code.starts(s_at, rows, s_row)]
             a_starts = code.starts(a_at, rows, a_row)
