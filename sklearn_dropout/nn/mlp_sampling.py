@@ -19,7 +19,7 @@ def sample_outputs(x, weights, biases, activation, noise, n_samples):
     ----------
     x : tensor of shape (n_rows, n_features)
     weights : list of tensors of shape (n_in, n_out)
-    biases : list of tensors of shape (1, n_out)
+    biases : list of tensors of shape (n_out,)
     activation : Activation
     noise : list of (multiplier, addend or None), or None for each layer
         Of the inputs of each layer in each pass: tensors of shape (n_samples, n_in).
@@ -43,7 +43,7 @@ def sample_outputs(x, weights, biases, activation, noise, n_samples):
     multiplier, addend = noise[0]
     x, multiplier = (pad(numbers, (0, 1), value=1) for numbers in (x, multiplier))
     noise[0] = multiplier, None if addend is None else pad(addend, (0, 1))
-    weights[0] = torch.cat([weights[0], biases[0]])
+    weights[0] = torch.cat([weights[0], biases[0][None]])
     for start in range(0, n_samples, step):
         passes = slice(start, start + step)
         block = [of and tuple(t if t is None else t[passes] for t in of) for of in noise]
