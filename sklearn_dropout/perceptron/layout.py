@@ -214,12 +214,11 @@ def of_parts(layers, counts):
     layers : int64 ndarray of shape (n_parts, n_layers, N_COLUMNS)
     counts : int64 ndarray of shape (n_parts, N_COUNTS)
     """
-    n_parts = int(counts[N_PARTS])
-    firsts = np.arange(n_parts) * counts[BLOCK]
-    n_in, n_out = layers[0, N_IN], layers[:, N_OUT]
-    layers, counts = np.array([layers] * n_parts), np.array([counts] * n_parts)
-    counts[:, INPUTS] += firsts * n_in
-    counts[:, TARGETS] += firsts * n_out[-1]
-    for place in (SUMS, SLOPES, DELTAS):
-        layers[:, :, place] += firsts[:, None] * n_out
+    n_parts, block = int(counts[N_PARTS]), counts[BLOCK]
+    n_in, n_out = layers[0, N_IN], layers[:, [N_OUT]]
+    layers, counts = layers[None].repeat(n_parts, axis=0), counts[None].repeat(n_parts, axis=0)
+    for part in range(1, n_parts):
+        counts[part, INPUTS] += part * block * n_in
+        counts[part, TARGETS] += part * block * n_out[-1, 0]
+        layers[part][:, [SUMS, SLOPES, DELTAS]] += part * block * n_out
     return layers, counts
