@@ -1,5 +1,6 @@
 """A barrier for threads in compiled functions: each waits until all others are there."""
 
+import os
 import platform
 import time
 
@@ -12,13 +13,13 @@ from .compile import inner, python_where_not_compiled
 
 # Numbers from one thread's place to the next: two cache lines, which processors fetch in pairs.
 _APART = 16
-# Looks at the place of another thread before other threads may use the processor: about 0.1 ms.
-_LOOKS = 4000
+# Reads of the count of another thread before other threads may use the processor: about 0.1 ms.
+_READS = 4000
 # Instructions of LLVM that tell the processor that a loop waits, and their arguments.
 _X86, _ARM = ("llvm.x86.sse2.pause", []), ("llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
 _PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
-# Functions of the system that let another thread run, if there is one.
-_GIVE_WAY = {"Windows": "SwitchToThread"}.get(platform.system(), "sched_yield")
+# Function of the system that lets another thread run, if there is one.
+_GIVE_WAY = "sched_yield" if os.name == "posix" else None
 
 
 def new_barrier(n_threads):
@@ -51,7 +52,7 @@ def _place(context, builder, array_type, array, thread):
 
 @python_where_not_compiled(lambda arrivals, thread: arrivals[thread, 0])
 @intrinsic
-def _look(typingctx, arrivals, thread):
+def _read_count(typingctx, arrivals, thread):
     """Count of another thread, after a short pause; what it wrote before is visible then."""
 
     def codegen(context, builder, signature, args):
@@ -62,13 +63,13 @@ def _look(typingctx, arrivals, thread):
     return types.int64(arrivals, types.intp), codegen
 
 
-def _count_in_python(arrivals, thread, count):
+def _write_in_python(arrivals, thread, count):
     arrivals[thread, 0] = count
 
 
-@python_where_not_compiled(_count_in_python)
+@python_where_not_compiled(_write_in_python)
 @intrinsic
-def _count(typingctx, arrivals, thread, count):
+def _write_count(typingctx, arrivals, thread, count):
     """Set the count of this thread, after all that it wrote before."""
 
     def codegen(context, builder, signature, args):
@@ -86,7 +87,8 @@ def _give_way(typingctx):
     """Let another thread use the processor."""
 
     def codegen(context, builder, signature, args):
-        _call(builder, ir.IntType(32), _GIVE_WAY, [])
+        if _GIVE_WAY:
+            _call(builder, ir.IntType(32), _GIVE_WAY, [])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -106,10 +108,10 @@ def wait_for_all(arrivals, me):
     me : int
         This thread.
     """
-    count, n_looks = arrivals[me, 0] + 1, 0
-    _count(arrivals, me, count)
+    count, n_reads = arrivals[me, 0] + 1, 0
+    _write_count(arrivals, me, count)
     for other in range(arrivals.shape[0]):
-        while other != me and _look(arrivals, other) < count:
-            n_looks += 1
-            if n_looks > _LOOKS:
+        while other != me and _read_count(arrivals, other) < count:
+            n_reads += 1
+            if n_reads > _READS:
                 _give_way()

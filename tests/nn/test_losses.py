@@ -222,10 +222,10 @@ def test_backward_equals_autograd(name, seed):
     torch.testing.assert_close(d, expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("n_classes", [2, 16, 17])
-def test_softmax(n_classes):
-    """Few classes have a formula of their own, the others PyTorch's."""
-    z = torch.linspace(-90, 90, 12 * n_classes, dtype=torch.float64).view(12, n_classes)
+@pytest.mark.parametrize(("n_rows", "n_classes"), [(250, 2), (40, 16), (12, 16), (40, 17)])
+def test_softmax(n_rows, n_classes):
+    """Many rows of few classes have a formula of their own, the others PyTorch's."""
+    z = torch.linspace(-90, 90, n_rows * n_classes, dtype=torch.float64).view(n_rows, n_classes)
     z[0, 0], z[1, 1] = -torch.inf, torch.nan
     z.requires_grad_()
     found, expected = OUT_ACTIVATIONS["softmax"](z), torch.softmax(z, -1)
