@@ -13,8 +13,8 @@ from numba.core import types
 
 from sklearn_dropout.perceptron.compile import entry, inner
 from sklearn_dropout.perceptron.layout import aligned_zeros, full_lines, rows_of_block
+from sklearn_dropout.perceptron.noise import draw
 from sklearn_dropout.perceptron.passes import one_output, weighted_rows
-from sklearn_dropout.perceptron.stream import draw
 from sklearn_dropout.perceptron.tiles import multiply
 from sklearn_dropout.perceptron.updates import adam
 from sklearn_dropout.perceptron.views import matrix, vector

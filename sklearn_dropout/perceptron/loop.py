@@ -1,18 +1,15 @@
 """The compiled training loop of one perceptron."""
 
-import math
-
 import numpy as np
 from numba.core import types
 
 from . import layout as at
-from .barrier import wait_for_all
 from .compile import entry, inner
-from .noise import GAUSSIAN, add_normals, perturb_inputs
+from .noise import GAUSSIAN, add_normals, draw, perturb_inputs
 from .passes import add_gradient, backward, forward, loss_of_block
 from .sparse import clear_sparse_gradient
-from .stream import draw
-from .updates import ADAMW, SGD, adam, add_multiple, clip_norms, fill, sgd, squared_norm
+from .team import wait_for_all
+from .updates import bound, end_step, fill
 from .views import matrix, vector
 
 
@@ -84,37 +81,6 @@ def weight_of_batch(is_weighted, weight, order):
     for i in range(order.size):
         total += weight[order[i]]
     return total
-
-
-@inner(types.void, inline=True)
-def update(counts, settings, params, g, first, second, total_weight, start):
-    """Update parameters from `start` on, weights or biases, by their gradient `g`."""
-    real = params.dtype.type
-    solver, is_weights = counts[at.SOLVER], start < counts[at.N_WEIGHTS]
-    rate, alpha = settings[at.LEARNING_RATE], settings[at.ALPHA]
-    decay = real(alpha / total_weight if is_weights and solver != ADAMW else 0.0)
-    p, m = vector(params, start, g.size), vector(first, start, g.size)
-    if solver == SGD:
-        nesterov = counts[at.NESTEROV] != 0
-        sgd(p, g, m, decay, real(settings[at.MOMENTUM]), nesterov, real(rate))
-        return
-    shrink = 1.0 - rate * alpha if is_weights and solver == ADAMW else 1.0
-    beta_1, beta_2 = settings[at.BETA_1], settings[at.BETA_2]
-    count = float(counts[at.STEPS_DONE])
-    adam(
-        p, g, m, vector(second, start, g.size), decay, real(shrink),
-        real(beta_1), real(1.0 - beta_1), real(beta_2), real(1.0 - beta_2),
-        real(rate / (1.0 - beta_1**count)), real(1.0 / math.sqrt(1.0 - beta_2**count)),
-        real(settings[at.EPSILON]),
-    )  # fmt: skip
-
-
-@inner(types.void)
-def bound(layers, settings, params, work, squares):
-    """Apply max-norm to all hidden layers."""
-    for i in range(layers.shape[0] - 1):
-        w = matrix(params, layers[i, at.WEIGHTS], layers[i, at.N_IN], layers[i, at.N_OUT])
-        clip_norms(w, params.dtype.type(settings[at.MAX_NORM]), vector(work, squares, w.shape[1]))
 
 
 @inner(types.void)
@@ -255,40 +221,6 @@ def pass_rows(
             r0, r0 == begin,
         )  # fmt: skip
     return loss
-
-
-@inner(types.float64, inline=True)
-def end_step(
-    counts, settings, params, gradients, first, second, total_weight, part
-):  # fmt: skip
-    """Update a part of the parameters.
-
-    Parameters
-    ----------
-    gradients : array of shape (n_parts * n_numbers,)
-        One for the rows of each part; their sum replaces the first one.
-
-    Returns
-    -------
-    penalty : float
-        L2 penalty of these parameters in the loss, times the weight of the batch.
-    """
-    n_weights, n_parameters, n_parts = (
-        counts[at.N_WEIGHTS], counts[at.N_PARAMETERS], counts[at.N_PARTS]
-    )  # fmt: skip
-    squares, one = 0.0, params.dtype.type(1)
-    for start, n in ((0, n_weights), (n_weights, n_parameters - n_weights)):
-        begin, end = start + n * part // n_parts, start + n * (part + 1) // n_parts
-        if begin == end:
-            continue
-        if start == 0 and settings[at.ALPHA] != 0.0 and counts[at.SOLVER] != ADAMW:
-            squares += squared_norm(vector(params, begin, end - begin))
-        total = vector(gradients, begin, end - begin)
-        for other in range(1, n_parts):
-            part_of_other = other * (gradients.size // n_parts) + begin
-            add_multiple(one, vector(gradients, part_of_other, total.size), total)
-        update(counts, settings, params, total, first, second, total_weight, begin)
-    return 0.5 * settings[at.ALPHA] * squares
 
 
 @entry

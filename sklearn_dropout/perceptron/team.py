@@ -1,16 +1,33 @@
-"""Threads that share the steps of one network, and the decision whether they do."""
+"""Threads that share the steps of one network: how they wait, and the decision whether they do."""
 
+import os
+import platform
 import threading
+import time
 from queue import SimpleQueue
 
+import numpy as np
 import torch
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
-from .barrier import leave, new_barrier
+from .compile import inner, python_where_not_compiled
 
 # Calls to share before the time of a step without sharing is measured again.
 _KEPT = 100
 # Calls not to share after sharing was slower; twice as many each time, up to the second number.
 _WAIT, _LONGEST_WAIT = 8, 400
+
+# Numbers from one thread's place to the next: two cache lines, which processors fetch in pairs.
+_APART = 16
+# Reads of the count of another thread before other threads may use the processor: about 0.1 ms.
+_READS = 4000
+# Instructions of LLVM that tell the processor that a loop waits, and their arguments.
+_X86, _ARM = ("llvm.x86.sse2.pause", []), ("llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
+_PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
+# Function of the system that lets another thread run, if there is one.
+_GIVE_WAY = "sched_yield" if os.name == "posix" else None
 
 
 def pace():
@@ -103,3 +120,98 @@ class Team:
         for error in errors:
             if error is not None:
                 raise error
+
+
+def new_barrier(n_threads):
+    """Where threads count how often they came to the barrier.
+
+    Returns
+    -------
+    arrivals : int64 ndarray of shape (n_threads, 16)
+        For `wait_for_all`.
+    """
+    return np.zeros((n_threads, _APART), dtype=np.int64)
+
+
+def leave(arrivals, me):
+    """Let no other thread wait for this one any more."""
+    arrivals[me, 0] = np.iinfo(np.int64).max
+
+
+def _call(builder, returns, name, values):
+    """Call a function of the system or an instruction."""
+    kind = ir.FunctionType(returns, [value.type for value in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+
+
+def _place(context, builder, array_type, array, thread):
+    """Pointer to the count of a thread."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [builder.mul(thread, ir.Constant(thread.type, _APART))])
+
+
+@python_where_not_compiled(lambda arrivals, thread: arrivals[thread, 0])
+@intrinsic
+def _read_count(typingctx, arrivals, thread):
+    """Count of another thread, after a short pause; what it wrote before is visible then."""
+
+    def codegen(context, builder, signature, args):
+        if _PAUSE:
+            _call(builder, ir.VoidType(), *_PAUSE)
+        return builder.load_atomic(_place(context, builder, arrivals, *args), "acquire", 8)
+
+    return types.int64(arrivals, types.intp), codegen
+
+
+def _write_in_python(arrivals, thread, count):
+    arrivals[thread, 0] = count
+
+
+@python_where_not_compiled(_write_in_python)
+@intrinsic
+def _write_count(typingctx, arrivals, thread, count):
+    """Set the count of this thread, after all that it wrote before."""
+
+    def codegen(context, builder, signature, args):
+        array, thread, count = args
+        place = _place(context, builder, arrivals, array, thread)
+        builder.store_atomic(count, place, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(arrivals, types.intp, types.int64), codegen
+
+
+@python_where_not_compiled(lambda: time.sleep(0))
+@intrinsic
+def _give_way(typingctx):
+    """Let another thread use the processor."""
+
+    def codegen(context, builder, signature, args):
+        if _GIVE_WAY:
+            _call(builder, ir.IntType(32), _GIVE_WAY, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@inner(types.void)
+def wait_for_all(arrivals, me):
+    """Wait until all threads have called this as often as this one.
+
+    Threads do not sleep meanwhile: to wake one takes longer than a phase of a small step. But soon
+    they let others use their processor, which may be those that they wait for.
+
+    Parameters
+    ----------
+    arrivals : int64 array of shape (n_threads, 16)
+        From `new_barrier`.
+    me : int
+        This thread.
+    """
+    count, n_reads = arrivals[me, 0] + 1, 0
+    _write_count(arrivals, me, count)
+    for other in range(arrivals.shape[0]):
+        while other != me and _read_count(arrivals, other) < count:
+            n_reads += 1
+            if n_reads > _READS:
+                _give_way()

@@ -7,14 +7,13 @@ from time import perf_counter
 import numpy as np
 
 from . import layout as at
-from .barrier import new_barrier
 from .data import Rows, plain
 from .functions import ACTIVATIONS
 from .loop import predict, train
 from .losses import LOSSES
 from .noise import KINDS
 from .plan import PLACES, Plan
-from .team import Team, pace
+from .team import Team, new_barrier, pace
 from .updates import SOLVERS
 
 _CALL = 30_000.0  # microseconds: about the longest wait for Ctrl-C and other threads

@@ -4,8 +4,9 @@ import math
 
 from numba.core import types
 
+from . import layout as at
 from .compile import inner
-from .views import vector
+from .views import matrix, vector
 
 ADAM, ADAMW, SGD = range(3)
 SOLVERS = {"adam": ADAM, "adamw": ADAMW, "sgd": SGD}
@@ -101,3 +102,68 @@ def clip_norms(w, bound, squares):
     for k in range(n_in):
         for o in range(n_out):
             w[k, o] *= squares[o]
+
+
+@inner(types.void, inline=True)
+def update(counts, settings, params, g, first, second, total_weight, start):
+    """Update parameters from `start` on, weights or biases, by their gradient `g`."""
+    real = params.dtype.type
+    solver, is_weights = counts[at.SOLVER], start < counts[at.N_WEIGHTS]
+    rate, alpha = settings[at.LEARNING_RATE], settings[at.ALPHA]
+    decay = real(alpha / total_weight if is_weights and solver != ADAMW else 0.0)
+    p, m = vector(params, start, g.size), vector(first, start, g.size)
+    if solver == SGD:
+        nesterov = counts[at.NESTEROV] != 0
+        sgd(p, g, m, decay, real(settings[at.MOMENTUM]), nesterov, real(rate))
+        return
+    shrink = 1.0 - rate * alpha if is_weights and solver == ADAMW else 1.0
+    beta_1, beta_2 = settings[at.BETA_1], settings[at.BETA_2]
+    count = float(counts[at.STEPS_DONE])
+    adam(
+        p, g, m, vector(second, start, g.size), decay, real(shrink),
+        real(beta_1), real(1.0 - beta_1), real(beta_2), real(1.0 - beta_2),
+        real(rate / (1.0 - beta_1**count)), real(1.0 / math.sqrt(1.0 - beta_2**count)),
+        real(settings[at.EPSILON]),
+    )  # fmt: skip
+
+
+@inner(types.float64, inline=True)
+def end_step(
+    counts, settings, params, gradients, first, second, total_weight, part
+):  # fmt: skip
+    """Update a part of the parameters.
+
+    Parameters
+    ----------
+    gradients : array of shape (n_parts * n_numbers,)
+        One for the rows of each part; their sum replaces the first one.
+
+    Returns
+    -------
+    penalty : float
+        L2 penalty of these parameters in the loss, times the weight of the batch.
+    """
+    n_weights, n_parameters, n_parts = (
+        counts[at.N_WEIGHTS], counts[at.N_PARAMETERS], counts[at.N_PARTS]
+    )  # fmt: skip
+    squares, one = 0.0, params.dtype.type(1)
+    for start, n in ((0, n_weights), (n_weights, n_parameters - n_weights)):
+        begin, end = start + n * part // n_parts, start + n * (part + 1) // n_parts
+        if begin == end:
+            continue
+        if start == 0 and settings[at.ALPHA] != 0.0 and counts[at.SOLVER] != ADAMW:
+            squares += squared_norm(vector(params, begin, end - begin))
+        total = vector(gradients, begin, end - begin)
+        for other in range(1, n_parts):
+            part_of_other = other * (gradients.size // n_parts) + begin
+            add_multiple(one, vector(gradients, part_of_other, total.size), total)
+        update(counts, settings, params, total, first, second, total_weight, begin)
+    return 0.5 * settings[at.ALPHA] * squares
+
+
+@inner(types.void)
+def bound(layers, settings, params, work, squares):
+    """Apply max-norm to all hidden layers."""
+    for i in range(layers.shape[0] - 1):
+        w = matrix(params, layers[i, at.WEIGHTS], layers[i, at.N_IN], layers[i, at.N_OUT])
+        clip_norms(w, params.dtype.type(settings[at.MAX_NORM]), vector(work, squares, w.shape[1]))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from sklearn_dropout.perceptron.barrier import wait_for_all
-from sklearn_dropout.perceptron.team import Team, pace
+from sklearn_dropout.perceptron.team import Team, pace, wait_for_all
 
 
 def decisions(alone, shared, n_calls):
