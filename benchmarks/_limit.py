@@ -1,9 +1,10 @@
 """The limit of a perceptron's training: matrix products, random bits and Adam, nothing else.
 
 The kernels are those of the compiled loop, on the shapes of a work and in blocks of as many rows.
-The other work of a real step is left out: gathering rows, activations, masks, loss, gradients
-of biases, transposed copies. A faster kernel lowers the limit too: it says what the rest of a step
-costs, not how good the kernels are. Importing this module imports Numba.
+The other work of a real step is left out: gathering rows, activations, masks, loss, transposed
+copies, gradients of biases that do not come with those of weights. A faster kernel lowers the limit
+too: it says what the rest of a step costs, not how good the kernels are. Importing this module
+imports Numba.
 """
 
 from itertools import pairwise
@@ -15,6 +16,7 @@ from sklearn_dropout.perceptron.compile import entry, inner
 from sklearn_dropout.perceptron.layout import aligned_zeros, full_lines, rows_of_block
 from sklearn_dropout.perceptron.noise import draw
 from sklearn_dropout.perceptron.passes import one_output, weighted_rows
+from sklearn_dropout.perceptron.single import backward_of_one
 from sklearn_dropout.perceptron.tiles import multiply
 from sklearn_dropout.perceptron.updates import adam
 from sklearn_dropout.perceptron.views import matrix, vector
@@ -22,16 +24,8 @@ from sklearn_dropout.perceptron.views import matrix, vector
 from ._timing import seconds
 
 # Columns of the table of layers: sizes, then places in the parameters and in the work space.
-N_IN, N_OUT, WEIGHTS, OUTPUTS, DELTAS, TURNED = range(6)
+N_IN, N_OUT, WEIGHTS, OUTPUTS, DELTAS, TURNED, BIASES = range(7)
 SPARE = 16  # numbers that the tiles may read past the end
-
-
-@inner(types.void)
-def outer(d, w, below):
-    """Derivatives by the inputs of a layer with one unit."""
-    for i in range(d.size):
-        for k in range(w.size):
-            below[i, k] = d[i] * w[k]
 
 
 @inner(types.void)
@@ -57,6 +51,12 @@ def multiply_block(layers, X, first_row, n_rows, params, gradient, work, overwri
             x = matrix(work, layers[layer - 1, OUTPUTS], n_rows, n_in)
         d = matrix(work, layers[layer, DELTAS], n_rows, n_out)
         column, g = vector(d, 0, n_rows), vector(gradient, layers[layer, WEIGHTS], n_in * n_out)
+        if n_out == 1 and layer > 0:
+            w, inputs = vector(params, layers[layer, WEIGHTS], n_in), vector(x, 0, n_rows * n_in)
+            below = vector(work, layers[layer - 1, DELTAS], n_rows * n_in)
+            bias = vector(work, layers[layer, BIASES], n_in)
+            backward_of_one(True, column, w, inputs, inputs, w[0], below, g, bias, overwrite)
+            continue
         if n_out == 1:
             weighted_rows(x, column, True, g, overwrite)
         else:
@@ -64,11 +64,8 @@ def multiply_block(layers, X, first_row, n_rows, params, gradient, work, overwri
             multiply(matrix(g, 0, n_in, n_out), sums, 0 if overwrite else n_out, x, True, d)
         if layer > 0:
             below = matrix(work, layers[layer - 1, DELTAS], n_rows, n_in)
-            if n_out == 1:
-                outer(column, vector(params, layers[layer, WEIGHTS], n_in), below)
-            else:
-                turned = matrix(work, layers[layer, TURNED], n_out, n_in)
-                multiply(below, vector(work, 0, n_in), 0, d, False, turned)
+            turned = matrix(work, layers[layer, TURNED], n_out, n_in)
+            multiply(below, vector(work, 0, n_in), 0, d, False, turned)
 
 
 @entry
@@ -77,7 +74,7 @@ def epochs(n_epochs, layers, batch, block, X, params, gradient, first, second, w
 
     Parameters
     ----------
-    layers : int64 array of shape (n_layers, 6)
+    layers : int64 array of shape (n_layers, 7)
     X : array of shape (n_rows, n_features)
     params, gradient, first, second : arrays of shape (n_weights + SPARE,)
     work : array of shape (n_numbers,)
@@ -134,7 +131,7 @@ def limit(X, sizes, batch_size, n_epochs, drops):
 
 def layout(sizes, block):
     """Table of layers, number of weights and size of the work space."""
-    layers = np.zeros((len(sizes) - 1, TURNED + 1), dtype=np.int64)
+    layers = np.zeros((len(sizes) - 1, BIASES + 1), dtype=np.int64)
     n_weights, n_work = 0, full_lines(max(sizes) + SPARE)
     for row, (n_in, n_out) in zip(layers, pairwise(sizes), strict=True):
         row[[N_IN, N_OUT, WEIGHTS]] = n_in, n_out, n_weights
@@ -143,6 +140,7 @@ def layout(sizes, block):
             (OUTPUTS, block * n_out),
             (DELTAS, block * n_out),
             (TURNED, n_in * n_out),
+            (BIASES, n_in),
         ):
             row[place] = n_work
             n_work += full_lines(n_numbers)

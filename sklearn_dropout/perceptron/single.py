@@ -21,6 +21,42 @@ def _columns_in_python(
         g[columns] = sums if overwrite else g[columns] + sums
 
 
+def _over_rows(code, n_rows, first, n_units, sums, write_row):
+    """Write a loop over the rows of a matrix, which keeps sums in registers.
+
+    Parameters
+    ----------
+    code : TileCode
+    n_rows, n_units : int values
+    first : int value
+        Position of the first number of the first row.
+    sums : list of vectors
+        Before the first row.
+    write_row : callable (i, at, sums) -> sums after it
+        Writes the instructions of row `i`, whose first number is at `at`.
+
+    Returns
+    -------
+    sums : list of vectors
+    """
+    builder = code.builder
+    before, loop = builder.block, builder.append_basic_block("rows")
+    after = builder.append_basic_block("after")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    i, at = builder.phi(code.index), builder.phi(code.index)
+    inside = [builder.phi(code.vector) for _ in sums]
+    new = write_row(i, at, inside)
+    i_next, at_next = builder.add(i, code.constant(1)), builder.add(at, n_units)
+    phis = (i, code.constant(0), i_next), (at, first, at_next), *zip(inside, sums, new)
+    for phi, start, following in phis:
+        phi.add_incoming(start, before)
+        phi.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", i_next, n_rows), loop, after)
+    builder.position_at_end(after)
+    return new
+
+
 def _make_columns(n_vectors, is_relu):
     """A function that does the pass for `n_vectors` vectors of LANES units."""
 
@@ -35,55 +71,36 @@ def _make_columns(n_vectors, is_relu):
         def codegen(context, builder, sig, args):
             structures = [context.make_array(k)(context, builder, a) for k, a in zip(arrays, args)]
             below, h, slope, d, w, g_w, g_b = (structure.data for structure in structures)
-            n_rows = cgutils.unpack_tuple(builder, structures[3].shape)[0]
+            (n_rows,) = cgutils.unpack_tuple(builder, structures[3].shape)
             scale, overwrite, n_units, first, n_last = args[7:]
-            code = TileCode(
-                builder, context.get_value_type(sig.args[0].dtype), n_units.type, n_vectors
-            )
+            number = context.get_value_type(sig.args[0].dtype)
+            code = TileCode(builder, number, n_units.type, n_vectors)
             zero = ir.Constant(code.vector, [0.0] * LANES)
             weights = code.strip(w, first)
             if is_relu:
                 weights = [builder.fmul(values, code.splat(scale)) for values in weights]
-            sums = [
-                builder.select(overwrite, zero, values)
-                for values in code.strip(g_w, first) + code.strip(g_b, first)
-            ]
-            before, loop = builder.block, builder.append_basic_block("rows")
-            after = builder.append_basic_block("after")
-            builder.branch(loop)
 
-            builder.position_at_end(loop)
-            i, at = builder.phi(n_rows.type), builder.phi(n_rows.type)
-            inside = [builder.phi(code.vector) for _ in sums]
-            factor = code.splat(builder.load(builder.gep(d, [i])))
-            inputs, slopes = code.strip(h, at), [] if is_relu else code.strip(slope, at)
-            flags = {"flags": ("contract",)}
-            derivatives = [builder.fmul(factor, values) for values in weights]
-            if is_relu:
-                derivatives = [
-                    builder.select(builder.fcmp_ordered(">", x, zero), values, zero)
-                    for x, values in zip(inputs, derivatives)
+            def write_row(i, at, sums):
+                factor, inputs = code.splat(builder.load(builder.gep(d, [i]))), code.strip(h, at)
+                derivatives = [builder.fmul(factor, values) for values in weights]
+                if is_relu:
+                    above = [builder.fcmp_ordered(">", x, zero) for x in inputs]
+                    derivatives = [builder.select(*p, zero) for p in zip(above, derivatives)]
+                else:
+                    derivatives = [
+                        builder.fmul(*p) for p in zip(derivatives, code.strip(slope, at))
+                    ]
+                code.store([derivatives], below, [at], n_last)
+                return [
+                    *(code.add_product(*p, factor) for p in zip(sums, inputs)),
+                    *(builder.fadd(*p) for p in zip(sums[n_vectors:], derivatives)),
                 ]
-            else:
-                derivatives = [builder.fmul(*pair) for pair in zip(derivatives, slopes)]
-            new = [
-                builder.fadd(total, builder.fmul(factor, x, **flags), **flags)
-                for total, x in zip(inside, inputs)
-            ]
-            new += [builder.fadd(*pair) for pair in zip(inside[n_vectors:], derivatives)]
-            code.store([derivatives], below, [at], n_last)
-            i_next = builder.add(i, code.constant(1))
-            end = builder.block
-            phis = [(i, code.constant(0), i_next), (at, first, builder.add(at, n_units))]
-            phis += zip(inside, sums, new)
-            for phi, start, following in phis:
-                phi.add_incoming(start, before)
-                phi.add_incoming(following, end)
-            builder.cbranch(builder.icmp_signed("<", i_next, n_rows), loop, after)
 
-            builder.position_at_end(after)
-            code.store([new[:n_vectors]], g_w, [first], n_last)
-            code.store([new[n_vectors:]], g_b, [first], n_last)
+            sums = code.strip(g_w, first) + code.strip(g_b, first)
+            sums = [builder.select(overwrite, zero, values) for values in sums]
+            sums = _over_rows(code, n_rows, first, n_units, sums, write_row)
+            code.store([sums[:n_vectors]], g_w, [first], n_last)
+            code.store([sums[n_vectors:]], g_b, [first], n_last)
             return context.get_dummy_value()
 
         return signature, codegen

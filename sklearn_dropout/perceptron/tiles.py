@@ -138,9 +138,13 @@ class TileCode:
         strip, new = self.strip(b, b_position), []
         for row, position in zip(sums, a_positions):
             factor = self.splat(builder.load(builder.gep(a, [position])))
-            products = [builder.fmul(factor, values, flags=_CONTRACT) for values in strip]
-            new.append([builder.fadd(s, p, flags=_CONTRACT) for s, p in zip(row, products)])
+            new.append([self.add_product(s, factor, values) for s, values in zip(row, strip)])
         return new
+
+    def add_product(self, total, a, b):
+        """``total + a * b``, in one instruction."""
+        product = self.builder.fmul(a, b, flags=_CONTRACT)
+        return self.builder.fadd(total, product, flags=_CONTRACT)
 
     def store(self, sums, c, c_starts, n_last):
         """Store the sums of all rows.
