@@ -19,6 +19,7 @@ _KEPT = 100
 # Calls not to share after sharing was slower; twice as many each time, up to the second number.
 _WAIT, _LONGEST_WAIT = 8, 400
 
+_OPEN = np.iinfo(np.int64).max  # instead of a count
 # Numbers from one thread's place to the next: two cache lines, which processors fetch in pairs.
 _APART = 16
 # Reads of the count of another thread before other threads may use the processor: about 0.1 ms.
@@ -101,21 +102,22 @@ class Team:
                 task(part, arrivals, *args)
                 self._done.put(None)
             except BaseException as error:
-                leave(arrivals, part)
+                open_barrier(arrivals)
                 self._done.put(error)
 
     def run(self, task, *args):
         """Call ``task(part, arrivals, *args)`` for all parts, the first one in this thread.
 
-        If a part fails, the others do not wait for it at their barrier, `arrivals`.
+        If a part fails, the others do not wait at their barrier, `arrivals`, any more.
         """
         arrivals = new_barrier(len(self._tasks) + 1)
         try:
             for tasks in self._tasks:
                 tasks.put((task, arrivals, args))
             task(0, arrivals, *args)
-        finally:
-            leave(arrivals, 0)
+        except BaseException:
+            open_barrier(arrivals)
+            raise
         errors = [self._done.get() for _ in self._tasks]
         for error in errors:
             if error is not None:
@@ -133,9 +135,9 @@ def new_barrier(n_threads):
     return np.zeros((n_threads, _APART), dtype=np.int64)
 
 
-def leave(arrivals, me):
-    """Let no other thread wait for this one any more."""
-    arrivals[me, 0] = np.iinfo(np.int64).max
+def open_barrier(arrivals):
+    """Let no thread wait any more."""
+    arrivals[:, 0] = _OPEN
 
 
 def _call(builder, returns, name, values):
@@ -208,6 +210,8 @@ def wait_for_all(arrivals, me):
     me : int
         This thread.
     """
+    if arrivals[me, 0] == _OPEN:
+        return
     count, n_reads = arrivals[me, 0] + 1, 0
     _write_count(arrivals, me, count)
     for other in range(arrivals.shape[0]):

@@ -104,12 +104,25 @@ def test_parts_wait_for_each_other(n_parts):
     np.testing.assert_array_equal(numbers, expected)
 
 
-@pytest.mark.parametrize("interrupted", [0, 1])
+@pytest.mark.parametrize("interrupted", [0, 1, 2])
 def test_no_part_waits_for_one_that_was_interrupted(interrupted):
     def work(part, arrivals):
         if part == interrupted:
             raise KeyboardInterrupt
-        take_turns(arrivals, part, np.zeros(2), 3)
+        take_turns(arrivals, part, np.zeros(3), 3)
 
-    with Team(2) as team, pytest.raises(KeyboardInterrupt):
+    with Team(3) as team, pytest.raises(KeyboardInterrupt):
         team.run(work)
+
+
+def test_no_part_waits_for_one_that_was_not_started():
+    class Interrupted:
+        def put(self, task):
+            if task is not None:
+                raise KeyboardInterrupt
+            queue.put(None)
+
+    with Team(3) as team:
+        queue, team._tasks[1] = team._tasks[1], Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            team.run(lambda part, arrivals: take_turns(arrivals, part, np.zeros(3), 3))
