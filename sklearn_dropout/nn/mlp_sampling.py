@@ -6,7 +6,6 @@ single layer follows, all passes are one matrix product.
 """
 
 import torch
-from torch.nn.functional import pad
 
 # Values of a layer, for all rows and the passes computed together: they should stay in a cache.
 _BLOCK_VALUES = 1 << 17
@@ -37,17 +36,12 @@ def sample_outputs(x, weights, biases, activation, noise, n_samples):
         return x.expand(n_samples, -1, -1)
     n_rows = len(x)
     z = x.new_empty((n_rows, n_samples, weights[-1].shape[1]))
-    weights, biases, noise = weights[first:], biases[first:], noise[first:]
-    step = max(1, _BLOCK_VALUES // (n_rows * max(weight.shape[1] for weight in weights)))
-    # The first bias is the weight of another input, which is one and never dropped.
-    multiplier, addend = noise[0]
-    x, multiplier = (pad(numbers, (0, 1), value=1) for numbers in (x, multiplier))
-    noise[0] = multiplier, None if addend is None else pad(addend, (0, 1))
-    weights[0] = torch.cat([weights[0], biases[0][None]])
+    widths = [weight.shape[1] for weight in weights[first:]]
+    step = max(1, _BLOCK_VALUES // (n_rows * max(widths)))
     for start in range(0, n_samples, step):
         passes = slice(start, start + step)
-        block = [of and tuple(t if t is None else t[passes] for t in of) for of in noise]
-        z[:, passes] = _sample(x, weights, biases[1:], activation, block)
+        block = [of and tuple(t if t is None else t[passes] for t in of) for of in noise[first:]]
+        z[:, passes] = _sample(x, weights[first:], biases[first:], activation, block)
     return z.transpose(0, 1)
 
 
@@ -64,16 +58,14 @@ def _sample(x, weights, biases, activation, noise):
     ----------
     x : tensor of shape (n_rows, n_in)
         The same in all passes.
-    biases : list of tensors
-        Of all layers but the first.
     noise : list of (multiplier, addend or None), or None for each layer
         Not None for the first layer.
     """
     multiplier, addend = noise[0]
-    z = _first_layer(x, weights[0], multiplier)
+    z = _first_layer(x, weights[0], multiplier).add_(biases[0])
     if addend is not None:
         z.add_(addend @ weights[0])
-    for weight, bias, of in zip(weights[1:], biases, noise[1:]):
+    for weight, bias, of in zip(weights[1:], biases[1:], noise[1:]):
         x = _activate(z, activation)
         if of is not None:
             multiplier, addend = of

@@ -9,7 +9,7 @@ from .noise import GAUSSIAN, add_normals, draw, perturb_inputs
 from .passes import add_gradient, backward, forward, loss_of_block
 from .sparse import clear_sparse_gradient
 from .team import wait_for_all
-from .updates import bound, end_step, fill
+from .updates import apply_max_norm, end_step, fill
 from .views import matrix, vector
 
 
@@ -250,7 +250,7 @@ def train(
     first_part, last_part : int
         The parts of this thread.
     arrivals : int64 array
-        For `wait_for_all`.
+        For `wait_for_all`; if another thread fails, this one stops there.
     """
     n_parts, n_layers, n_columns = layers.shape
     n_rows, batch, n_numbers = counts[0, at.N_ROWS], counts[0, at.BATCH], gradients.size // n_parts
@@ -273,7 +273,8 @@ def train(
                 )
         if first_part == 0:
             begin_step(counts_0, layers_0, params, work, states, words)
-        wait_for_all(arrivals, first_part)
+        if not wait_for_all(arrivals, first_part):
+            return
         for part in range(first_part, last_part + 1):
             losses[part, epoch] += pass_rows(
                 vector(counts, part * at.N_COUNTS, at.N_COUNTS),
@@ -285,15 +286,17 @@ def train(
                 matrix(sums, part * sums.shape[1], 2, sums.shape[1] // 2),
                 total_weight, epoch == n_epochs - 1, part,
             )  # fmt: skip
-        wait_for_all(arrivals, first_part)
+        if not wait_for_all(arrivals, first_part):
+            return
         for part in range(first_part, last_part + 1):
             losses[part, epoch] += end_step(
                 vector(counts, part * at.N_COUNTS, at.N_COUNTS), settings, params, gradients,
                 first, second, total_weight, part,
             )  # fmt: skip
-        wait_for_all(arrivals, first_part)
+        if not wait_for_all(arrivals, first_part):
+            return
         if first_part == 0 and settings[at.MAX_NORM] < np.inf:
-            bound(layers_0, settings, params, work, counts_0[at.SQUARES])
+            apply_max_norm(layers_0, settings, params, work, counts_0[at.SQUARES])
 
 
 @entry

@@ -116,7 +116,8 @@ _other_1, _other_2, _other_3 = (_make_columns(n, is_relu=False) for n in (1, 2, 
 def backward_of_one(is_relu, d, w, h, slope, scale, below, g_w, g_b, overwrite):
     """Derivatives of the inputs of a layer with one unit, and all that is summed over them.
 
-    The seven numbers after the end of each array but `below` are read, so they must exist.
+    The seven numbers after the end of `w`, `h`, `slope`, `g_w` and `g_b` are read, so they must
+    exist.
 
     Parameters
     ----------

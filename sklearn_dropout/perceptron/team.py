@@ -19,10 +19,10 @@ _KEPT = 100
 # Calls not to share after sharing was slower; twice as many each time, up to the second number.
 _WAIT, _LONGEST_WAIT = 8, 400
 
-_OPEN = np.iinfo(np.int64).max  # instead of a count
+_FAILED = np.iinfo(np.int64).max  # instead of a count
 # Numbers from one thread's place to the next: two cache lines, which processors fetch in pairs.
 _APART = 16
-# Reads of the count of another thread before other threads may use the processor: about 0.1 ms.
+# Reads of other counts before other threads may use the processor: about 0.1 ms on x86.
 _READS = 4000
 # Instructions of LLVM that tell the processor that a loop waits, and their arguments.
 _X86, _ARM = ("llvm.x86.sse2.pause", []), ("llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
@@ -83,8 +83,12 @@ class Team:
         ]
 
     def __enter__(self):
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc_info):
@@ -102,13 +106,13 @@ class Team:
                 task(part, arrivals, *args)
                 self._done.put(None)
             except BaseException as error:
-                open_barrier(arrivals)
+                give_up(arrivals)
                 self._done.put(error)
 
     def run(self, task, *args):
         """Call ``task(part, arrivals, *args)`` for all parts, the first one in this thread.
 
-        If a part fails, the others do not wait at their barrier, `arrivals`, any more.
+        If a part fails, the others stop at their barrier, `arrivals`.
         """
         arrivals = new_barrier(len(self._tasks) + 1)
         try:
@@ -116,7 +120,7 @@ class Team:
                 tasks.put((task, arrivals, args))
             task(0, arrivals, *args)
         except BaseException:
-            open_barrier(arrivals)
+            give_up(arrivals)
             raise
         errors = [self._done.get() for _ in self._tasks]
         for error in errors:
@@ -135,9 +139,9 @@ def new_barrier(n_threads):
     return np.zeros((n_threads, _APART), dtype=np.int64)
 
 
-def open_barrier(arrivals):
-    """Let no thread wait any more."""
-    arrivals[:, 0] = _OPEN
+def give_up(arrivals):
+    """Let no thread wait any more, because one has failed."""
+    arrivals[:, 0] = _FAILED
 
 
 def _call(builder, returns, name, values):
@@ -196,12 +200,13 @@ def _give_way(typingctx):
     return types.void(), codegen
 
 
-@inner(types.void)
+@inner(types.boolean)
 def wait_for_all(arrivals, me):
-    """Wait until all threads have called this as often as this one.
+    """Wait until all threads have called this as often as this one, or until one has failed.
 
-    Threads do not sleep meanwhile: to wake one takes longer than a phase of a small step. But soon
-    they let others use their processor, which may be those that they wait for.
+    Threads do not sleep meanwhile: to wake one takes longer than a phase of a small step. But where
+    the system has `sched_yield`, they soon let others use their processor, which may be those that
+    they wait for.
 
     Parameters
     ----------
@@ -209,13 +214,24 @@ def wait_for_all(arrivals, me):
         From `new_barrier`.
     me : int
         This thread.
+
+    Returns
+    -------
+    goes_on : bool
+        False if a thread has failed.
     """
-    if arrivals[me, 0] == _OPEN:
-        return
+    if arrivals[me, 0] == _FAILED:
+        return False
     count, n_reads = arrivals[me, 0] + 1, 0
     _write_count(arrivals, me, count)
     for other in range(arrivals.shape[0]):
-        while other != me and _read_count(arrivals, other) < count:
+        theirs = np.int64(0)
+        while other != me and theirs < count:
+            theirs = _read_count(arrivals, other)
             n_reads += 1
             if n_reads > _READS:
                 _give_way()
+        if theirs == _FAILED:
+            _write_count(arrivals, me, _FAILED)  # which may have been overwritten above
+            return False
+    return True

@@ -162,7 +162,7 @@ def end_step(
 
 
 @inner(types.void)
-def bound(layers, settings, params, work, squares):
+def apply_max_norm(layers, settings, params, work, squares):
     """Apply max-norm to all hidden layers."""
     for i in range(layers.shape[0] - 1):
         w = matrix(params, layers[i, at.WEIGHTS], layers[i, at.N_IN], layers[i, at.N_OUT])

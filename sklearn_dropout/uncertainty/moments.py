@@ -223,21 +223,19 @@ def predictive_log_likelihood(y, samples, noise_precision):
     """
     y, samples, precision = _checked(y, samples, noise_precision)
     n_samples, n_rows, n_outputs = samples.shape
-    precision, log_precision = (
-        np.broadcast_to(numbers, samples.shape) for numbers in (precision, np.log(precision))
-    )
     step = max(1, _CHUNK_VALUES // (n_samples * n_outputs))
     total = 0.0
     for start in range(0, n_rows, step):
         rows = slice(start, start + step)
-        weighted = np.square(samples[:, rows] - y[rows]) * precision[:, rows]
-        total += logsumexp(0.5 * (log_precision[:, rows] - weighted).sum(axis=-1), axis=0).sum()
+        some = precision if precision.shape[1] == 1 else precision[:, rows]
+        squares = np.square(samples[:, rows] - y[rows])
+        total += logsumexp(0.5 * (np.log(some) - squares * some).sum(axis=-1), axis=0).sum()
     constant = 0.5 * n_outputs * np.log(2 * np.pi)
     return float(total / n_rows - np.log(n_samples) - constant)
 
 
 def _checked(y, samples, noise_precision):
-    """Arguments of `predictive_log_likelihood` as float64: y (n_rows, n_outputs), ..."""
+    """Arguments of `predictive_log_likelihood`, with axes for samples, rows (but `y`), outputs."""
     y, samples = np.asarray(y, dtype=np.float64), np.asarray(samples)
     if samples.ndim == 2:
         samples = samples[:, :, None]
@@ -265,4 +263,5 @@ def _checked(y, samples, noise_precision):
             f"noise_precision={noise_precision!r} must be above 0 and finite: it is the inverse "
             "variance of the noise."
         )
+    precision = precision.reshape((1,) * (3 - precision.ndim) + precision.shape)
     return y.reshape(samples.shape[1:]), samples, precision

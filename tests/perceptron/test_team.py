@@ -1,5 +1,6 @@
 """Threads that share a step, and the decision whether they do."""
 
+import threading
 from itertools import chain, cycle, pairwise, repeat
 
 import numpy as np
@@ -86,7 +87,9 @@ def take_turns(arrivals, part, numbers, n_turns):
     for turn in range(n_turns):
         place = (part + turn) % numbers.size
         numbers[place] = 2 * numbers[place] + part
-        wait_for_all(arrivals, part)
+        if not wait_for_all(arrivals, part):
+            return turn
+    return n_turns
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 5])
@@ -105,24 +108,44 @@ def test_parts_wait_for_each_other(n_parts):
 
 
 @pytest.mark.parametrize("interrupted", [0, 1, 2])
-def test_no_part_waits_for_one_that_was_interrupted(interrupted):
+def test_parts_stop_if_one_is_interrupted(interrupted):
+    """Rather than wait for ever, or train a part of the network on their own."""
+    turns = []
+
     def work(part, arrivals):
         if part == interrupted:
             raise KeyboardInterrupt
-        take_turns(arrivals, part, np.zeros(3), 3)
+        turns.append(take_turns(arrivals, part, np.zeros(3), 3))
 
     with Team(3) as team, pytest.raises(KeyboardInterrupt):
         team.run(work)
+    assert turns == [0, 0]
 
 
-def test_no_part_waits_for_one_that_was_not_started():
+def test_parts_stop_if_one_was_not_started():
     class Interrupted:
         def put(self, task):
             if task is not None:
                 raise KeyboardInterrupt
             queue.put(None)
 
+    turns = []
     with Team(3) as team:
         queue, team._tasks[1] = team._tasks[1], Interrupted()
         with pytest.raises(KeyboardInterrupt):
-            team.run(lambda part, arrivals: take_turns(arrivals, part, np.zeros(3), 3))
+            team.run(lambda *args: turns.append(take_turns(*args[::-1], np.zeros(3), 3)))
+    assert turns == [0]
+
+
+def test_no_thread_stays_if_one_cannot_start(monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
+
+    def start_first(thread):
+        if threading.active_count() > before:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    with pytest.raises(RuntimeError, match="new thread"), Team(3):
+        pass
+    assert threading.active_count() == before
