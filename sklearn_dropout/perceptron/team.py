@@ -25,8 +25,13 @@ _APART = 16
 # Reads of other counts before other threads may use the processor: about 0.1 ms on x86.
 _READS = 4000
 # Instructions of LLVM that tell the processor that a loop waits, and their arguments.
-_X86, _ARM = ("llvm.x86.sse2.pause", []), ("llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
-_PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
+_ONE = ir.Constant(ir.IntType(32), 1)
+_PAUSE = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "AMD64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (_ONE,)),
+    "arm64": ("llvm.aarch64.hint", (_ONE,)),
+}.get(platform.machine())
 # Function of the system that lets another thread run, if there is one.
 _GIVE_WAY = "sched_yield" if os.name == "posix" else None
 
