@@ -7,7 +7,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .compile import inner, python_where_not_compiled
-from .tiles import LANES, MAX_VECTORS, TileCode
+from .tiles import LANES, TileCode, vectors_of_strip
 
 
 def _columns_in_python(
@@ -140,7 +140,7 @@ def backward_of_one(is_relu, d, w, h, slope, scale, below, g_w, g_b, overwrite):
     n_vectors = (n_units + LANES - 1) // LANES
     v = 0
     while v < n_vectors:
-        here = 2 if n_vectors - v == 4 else min(n_vectors - v, MAX_VECTORS)
+        here = vectors_of_strip(n_vectors - v)
         n_last = min(LANES, n_units - (v + here - 1) * LANES)
         args = below, h, slope, d, w, g_w, g_b, scale, overwrite, n_units, v * LANES, n_last
         if is_relu:

@@ -225,6 +225,12 @@ def _make_tile(n_vectors):
 _tile_1, _tile_2, _tile_3 = (_make_tile(n) for n in (1, 2, 3))
 
 
+@inner(types.intp)
+def vectors_of_strip(left):
+    """How many of the vectors that are left are taken together: of four two, then two again."""
+    return 2 if left == 4 else min(left, MAX_VECTORS)
+
+
 @inner(types.void)
 def multiply(c, s, s_row, a, turned, b):
     """C = S + A B, or C = S + A' B.
@@ -252,8 +258,7 @@ def multiply(c, s, s_row, a, turned, b):
             s, s_row = own, m
         v = 0
         while v < n_vectors:
-            left = n_vectors - v
-            here = 2 if left == 4 else min(left, MAX_VECTORS)
+            here = vectors_of_strip(n_vectors - v)
             n_last = min(LANES, m - (v + here - 1) * LANES)
             o = v * LANES
             for i in range(0, n, ROWS[here]):
