@@ -123,7 +123,9 @@ def prepare_same_rows(fit, network, dropout, seed):
     new = copy(fit)
     new.estimator = new.learner = network
     new.dropout, new.seed, new.streams = dropout, seed, Streams(seed)
-    new.recipe = replace(fit.recipe, **_changing_numbers(network))
+    numbers = _changing_numbers(network)
+    if any(getattr(fit.recipe, name) != number for name, number in numbers.items()):
+        new.recipe = replace(fit.recipe, **numbers)
     _check_and_score(new)
     return new
 

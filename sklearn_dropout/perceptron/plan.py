@@ -1,5 +1,7 @@
 """Learning rates and dropout rates of the epochs of a call."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..dropout.levels import (
@@ -38,10 +40,11 @@ class Plan:
     def __init__(self, rates, dropout_type, n_words):
         self.rates = np.concatenate([rates[name] for name in PLACES], axis=None)
         self.dropout_type = dropout_type
-        self.n_words = n_words
+        self.n_words = tuple(n_words)
         self.learning_rates = None
         self.factors = _CONSTANT
-        self._unscheduled = self._make_rows()
+        constant = _constant_rows(tuple(self.rates.tolist()), dropout_type, self.n_words)
+        self._unscheduled = constant.copy()
 
     def words(self):
         """Maximum number of random words of a step."""
@@ -59,49 +62,63 @@ class Plan:
         -------
         rows : float64 ndarray of shape (n_rows, n_columns)
         """
-        stays = self.learning_rates is None and self.factors is _CONSTANT
-        rows = self._unscheduled if stays else self._make_rows()
-        rows[:, at.PLAN_RATE] = (
-            learning_rate if self.learning_rates is None else self.learning_rates
-        )
+        rows, planned = self._unscheduled, self.learning_rates
+        if self.factors is not _CONSTANT:
+            rates = np.multiply.outer(self.factors, self.rates)
+            rows = _make_rows(rates, self.dropout_type, self.n_words)
+        if planned is None:
+            planned = learning_rate
+        elif len(rows) == 1:
+            rows = rows.repeat(len(planned), axis=0)
+        rows[:, at.PLAN_RATE] = planned
         return rows
 
-    def _make_rows(self):
-        """Rows that still lack the learning rates."""
-        rates = np.multiply.outer(self.factors, self.rates)
-        levels = dropped_levels(rates)
-        factors, summands = self._terms(rates)
-        planned = 1 if self.learning_rates is None else len(self.learning_rates)
-        n_hidden = rates.shape[1] - 2
-        rows = np.empty((max(planned, len(rates)), at.PLAN_HIDDEN + 3 * n_hidden))
-        rows[:, at.PLAN_SCALE_INPUT : at.PLAN_WORDS_INPUT] = factors[:, :2]
-        rows[:, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT] = self._words(levels)
-        rows[:, at.PLAN_LOWEST_INPUT : at.PLAN_HIDDEN + n_hidden] = levels + _LOWEST_LANE
-        rows[:, at.PLAN_HIDDEN + n_hidden : at.PLAN_HIDDEN + 2 * n_hidden] = factors[:, 2:]
-        rows[:, at.PLAN_HIDDEN + 2 * n_hidden :] = summands
-        return rows
 
-    def _words(self, levels):
-        """Random words that each place needs in a step, of shape (n_epochs, 3)."""
-        drops = np.empty((len(levels), 3))
-        drops[:, :2] = levels[:, :2] > 0
-        drops[:, 2] = levels[:, 2:].any(axis=1)
-        return drops * self.n_words
+@lru_cache(1024)  # a search trains networks with the same rates on many folds
+def _constant_rows(rates, dropout_type, n_words):
+    """The row of rates that stay."""
+    return _make_rows(np.array([rates]), dropout_type, n_words)
 
-    def _terms(self, rates):
-        """Factors of what is kept, or standard deviations of the noise; summands of hidden units.
 
-        Returns
-        -------
-        factors : ndarray of shape (n_epochs, 2 + n_hidden_layers)
-        summands : ndarray of shape (n_epochs, n_hidden_layers), or 0.0
-            Of alpha dropout.
-        """
-        if self.dropout_type == "gaussian":
-            return gaussian_std(rates), 0.0
-        factors, summands = inverse_kept_fraction(rates), 0.0
-        # An input that both its rate and that of its group keep is multiplied once.
-        factors[:, :2] = factors[:, :1] * factors[:, 1:2]
-        if self.dropout_type == "alpha":
-            factors[:, 2:], summands = alpha_terms(rates[:, 2:])
-        return factors, summands
+def _make_rows(rates, dropout_type, n_words):
+    """Rows that still lack the learning rates.
+
+    Parameters
+    ----------
+    rates : float64 ndarray of shape (n_rows, 2 + n_hidden_layers)
+    dropout_type, n_words : as for `Plan`
+    """
+    levels = dropped_levels(rates)
+    factors, summands = _terms(rates, dropout_type)
+    n_hidden = rates.shape[1] - 2
+    rows = np.empty((len(rates), at.PLAN_HIDDEN + 3 * n_hidden))
+    rows[:, at.PLAN_SCALE_INPUT : at.PLAN_WORDS_INPUT] = factors[:, :2]
+    rows[:, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT] = _drops(levels) * n_words
+    rows[:, at.PLAN_LOWEST_INPUT : at.PLAN_HIDDEN + n_hidden] = levels + _LOWEST_LANE
+    rows[:, at.PLAN_HIDDEN + n_hidden : at.PLAN_HIDDEN + 2 * n_hidden] = factors[:, 2:]
+    rows[:, at.PLAN_HIDDEN + 2 * n_hidden :] = summands
+    return rows
+
+
+def _drops(levels):
+    """Whether each place drops anything: bool ndarray of shape (n_rows, 3)."""
+    return np.column_stack([levels[:, :2] > 0, levels[:, 2:].any(axis=1)])
+
+
+def _terms(rates, dropout_type):
+    """Factors of what is kept, or standard deviations of the noise; summands of hidden units.
+
+    Returns
+    -------
+    factors : ndarray of shape (n_rows, 2 + n_hidden_layers)
+    summands : ndarray of shape (n_rows, n_hidden_layers), or 0.0
+        Of alpha dropout.
+    """
+    if dropout_type == "gaussian":
+        return gaussian_std(rates), 0.0
+    factors, summands = inverse_kept_fraction(rates), 0.0
+    # An input that both its rate and that of its group keep is multiplied once.
+    factors[:, :2] = factors[:, :1] * factors[:, 1:2]
+    if dropout_type == "alpha":
+        factors[:, 2:], summands = alpha_terms(rates[:, 2:])
+    return factors, summands

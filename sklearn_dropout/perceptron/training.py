@@ -96,13 +96,14 @@ class PerceptronTraining:
     ):
         self.dtype, self._sample = sample.dtype, sample
         self._sizes = (weights[0].shape[0], *(w.shape[1] for w in weights))
+        self._n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self._sizes))
         self._batch_size = min(batch_size, sample.n_rows)
-        self._set_parameters(weights, biases)
         self.learning_rate = float(learning_rate)
         self._bit_generators = bit_generators
         self._groups, self._groups_owner = plain(group_of_column, np.int64)
         time_of_products = self._time_of_products()
         layers, counts = self._set_parts(n_threads if time_of_products > _SHARED_STEP else 1)
+        self._set_parameters(weights, biases)
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
         counts[at.LOSS] = LOSSES[loss]
         counts[at.SOLVER] = SOLVERS[solver]
@@ -120,11 +121,24 @@ class PerceptronTraining:
         self._shared = next(self._pace)
         self._call_steps = max(1, int(_CALL / self._step_time(time_of_products)))
 
+    def _set_parts(self, n_threads):
+        """Split the rows of a batch among threads, and into blocks that fit into the cache."""
+        batch, is_sparse = self._batch_size, self._sample.X.is_sparse
+        largest = max(2, _SHARED_NUMBERS // self._n_parameters)
+        n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
+        layers, counts, n_work = at.step_layout(self._sizes, batch, n_parts, is_sparse)
+        self._places = np.zeros((n_parts, batch), dtype=np.int64)
+        self._row_weight = np.ones((n_parts, counts[at.BLOCK]))
+        size = at.full_lines(self._n_parameters + 2 * at.LANES)  # a few more for `tiles`
+        memory = at.aligned_zeros((3 + n_parts) * size + n_work, self.dtype)
+        self._all, self._first, self._second = memory[: 3 * size].reshape(3, size)
+        self._gradients, self._work = memory[3 * size : -n_work], memory[-n_work:]
+        return layers, counts
+
     def _set_parameters(self, weights, biases):
         """Copy the initial values."""
         pieces = [*weights, *biases]
         ends = list(accumulate(piece.size for piece in pieces))
-        self._all, self._first, self._second = self._space(3, ends[-1])
         self.parameters = self._all[: ends[-1]]
         views = [
             self.parameters[end - piece.size : end].reshape(piece.shape)
@@ -133,23 +147,6 @@ class PerceptronTraining:
         for view, piece in zip(views, pieces):
             view[...] = piece
         self.weights, self.biases = views[: len(weights)], views[len(weights) :]
-
-    def _space(self, n_rows, n_parameters):
-        """Zeros for parameters or the like, with a few more for the vectors of `tiles`."""
-        n_numbers = at.full_lines(n_parameters + 2 * at.LANES)
-        return at.aligned_zeros(n_rows * n_numbers, self.dtype).reshape(n_rows, n_numbers)
-
-    def _set_parts(self, n_threads):
-        """Split the rows of a batch among threads, and into blocks that fit into the cache."""
-        batch, is_sparse = self._batch_size, self._sample.X.is_sparse
-        largest = max(2, _SHARED_NUMBERS // self.parameters.size)
-        n_parts = max(1, min(n_threads, batch // _SHARED_ROWS, largest))
-        layers, counts, n_numbers = at.step_layout(self._sizes, batch, n_parts, is_sparse)
-        self._work = at.aligned_zeros(n_numbers, self.dtype)
-        self._places = np.zeros((n_parts, batch), dtype=np.int64)
-        self._row_weight = np.ones((n_parts, counts[at.BLOCK]))
-        self._gradients = self._space(n_parts, self.parameters.size).reshape(-1)
-        return layers, counts
 
     def _set_streams(self, counts, rates, dropout_type, adds_noise):
         """Set the random words of each place in a step."""
@@ -182,7 +179,7 @@ class PerceptronTraining:
         """Estimate for the products and the update of a step, in microseconds."""
         first, *others = (n_in * n_out for n_in, n_out in pairwise(self._sizes))
         products = 3 * self._batch_size * (sum(others) + self._sample.density * first)
-        return products / 30e3 + self.parameters.size / 1000
+        return products / 30e3 + self._n_parameters / 1000
 
     def _step_time(self, time_of_products):
         """Estimate for a step in one thread, too long for most networks, in microseconds."""
@@ -318,7 +315,7 @@ class PerceptronTraining:
         self.parameters[:] = parameters
 
     def _memory(self):
-        n = self.parameters.size
+        n = self._n_parameters
         if self._counts[0, at.SOLVER] == SOLVERS["sgd"]:
             return {"velocity": self._first[:n]}
         return {"first_moment": self._first[:n], "second_moment": self._second[:n]}
