@@ -17,11 +17,12 @@ from ..nn.settings import (
 from .evaluation import Evaluator, noise
 from .progress import StopTraining
 from .schedule import PLANNED, Stopping, planned_epochs
-from .stages import Outcome
+from .stages import Outcome, nothing_shared
 
 # Limits of one call of `epochs`: multiplications (some ten milliseconds), the cost of a step in
 # multiplications, and rows, whose order is held in memory.
 _WORK_OF_A_CALL, _WORK_OF_A_STEP, _ROWS_OF_A_CALL = 3e7, 20_000, 200_000
+_SHARED_ORDER = 2_000_000  # numbers of an order of rows that fits of a search hold for all epochs
 
 
 class Trainer:
@@ -71,6 +72,7 @@ class Trainer:
         self.record = []
         self.error = ""
         self._epochs_per_call = self._count_epochs_per_call()
+        self._all_epochs = self._order_of_all()
 
     def _make_evaluators(self):
         fit, evaluators = self.fit, {}
@@ -203,22 +205,31 @@ class Trainer:
             self.training.follow(rates, factors)
         return factors
 
-    def _order(self, n_epochs):
-        """Positions of the rows in each epoch; one batch of all rows is never shuffled."""
-        n_rows = self.fit.train.n_rows
+    def _order_of_all(self):
+        """Positions of the rows in all epochs; None if they are drawn before each call.
 
-        def unshuffled():
-            return np.broadcast_to(np.arange(n_rows), (n_epochs, n_rows))
+        One batch of all rows is never shuffled.
+        """
+        fit, recipe, n_rows = self.fit, self.recipe, self.fit.train.n_rows
+        unshuffled = np.broadcast_to(np.arange(n_rows), (recipe.max_iter, n_rows))
+        if not recipe.shuffle or n_rows <= recipe.batch_size:
+            return unshuffled
+        if fit.shared is nothing_shared or unshuffled.size > _SHARED_ORDER:
+            return None
 
         def shuffled():
-            return self.fit.streams.order().permuted(unshuffled(), axis=1)
+            return fit.streams.order().permuted(unshuffled, axis=1)
 
-        if not self.recipe.shuffle or n_rows <= self.recipe.batch_size:
-            return unshuffled()
-        if n_epochs < self.recipe.max_iter:
-            return shuffled()
-        # All epochs at once: the generator, which a shared order leaves where it is, is done.
-        return self.fit.shared("order", (self.fit.seed, n_epochs, n_rows), shuffled)
+        return fit.shared("order", (fit.seed, recipe.max_iter, n_rows), shuffled)
+
+    def _order(self, n_epochs):
+        """Positions of the rows in the next epochs."""
+        if self._all_epochs is not None:
+            first = len(self.record)
+            return self._all_epochs[first : first + n_epochs]
+        rows = np.arange(self.fit.train.n_rows)
+        rows = np.broadcast_to(rows, (n_epochs, len(rows)))
+        return self.fit.streams.order().permuted(rows, axis=1)
 
     def _evaluate(self, record):
         """Add losses and scores with dropout off to the record of an epoch."""

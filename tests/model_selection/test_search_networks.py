@@ -466,3 +466,11 @@ def test_initial_weights_are_drawn_once_for_fits_that_follow_each_other(grid, n_
     monkeypatch.setattr("sklearn_dropout.estimators.mlp.initial_parameters", draw)
     DropoutSearchCV(classifier(), grid, cv=KFold(2), refit=False).fit(*two_classes())
     assert len(drawn) == 2 * n_drawn
+
+
+def test_an_order_that_is_too_long_to_share_is_the_same(monkeypatch):
+    args = DropoutSearchCV, classifier(**STOPPING), RATES, *two_classes(), {}, KFold(2)
+    shared = fits(*args)
+    monkeypatch.setattr("sklearn_dropout.fit.training._SHARED_ORDER", 0)
+    for key, fit in fits(*args).items():
+        assert_same_network(fit, shared[key])
