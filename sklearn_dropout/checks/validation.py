@@ -12,7 +12,13 @@ from sklearn.model_selection._validation import (
 )
 from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support, check_pandas_support
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -63,6 +69,7 @@ __all__ = [
     "is_time",
     "precision",
     "refuse_times",
+    "validate_parameter_constraints",
 ]
 
 # What to do if training cannot continue from the fitted network.

@@ -13,7 +13,14 @@ from sklearn.utils.validation import validate_data
 
 from ..checks.callbacks import set_callback_params
 from ..checks.inputs import are_plain_numbers, check_container, explain
-from ..checks.validation import CallbackSupportMixin, Interval, Options, StrOptions, as_array
+from ..checks.validation import (
+    CallbackSupportMixin,
+    Interval,
+    Options,
+    StrOptions,
+    as_array,
+    validate_parameter_constraints,
+)
 from ..dropout.kinds import KINDS, DropoutSettings
 from ..dropout.schedules import SCHEDULES
 from ..fit.events import fit_events
@@ -188,10 +195,19 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
             set_callback_params(self.callbacks, of_callbacks)
         return self
 
-    def _check_params(self):
-        """Check types and ranges of the parameters, unless scikit-learn is configured not to."""
-        if not get_config()["skip_parameter_validation"]:
-            self._validate_params()
+    def _check_params(self, names=None):
+        """Check types and ranges of the parameters, unless scikit-learn is configured not to.
+
+        Parameters
+        ----------
+        names : collection of str, default=None
+            Parameters to check; ``None`` for all.
+        """
+        if get_config()["skip_parameter_validation"]:
+            return
+        params = {name: getattr(self, name) for name in names or self._get_param_names()}
+        caller = type(self).__name__
+        validate_parameter_constraints(self._parameter_constraints, params, caller_name=caller)
 
     def _train(self, fit, progress=None, keep_interrupted=True, events=None):
         """Train the network of a prepared fit of this estimator's copy.

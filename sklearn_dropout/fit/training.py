@@ -211,24 +211,22 @@ class Trainer:
         One batch of all rows is never shuffled.
         """
         fit, recipe, n_rows = self.fit, self.recipe, self.fit.train.n_rows
-        unshuffled = np.broadcast_to(np.arange(n_rows), (recipe.max_iter, n_rows))
         if not recipe.shuffle or n_rows <= recipe.batch_size:
-            return unshuffled
-        if fit.shared is nothing_shared or unshuffled.size > _SHARED_ORDER:
+            return _unshuffled(recipe.max_iter, n_rows)
+        if fit.shared is nothing_shared or recipe.max_iter * n_rows > _SHARED_ORDER:
             return None
-
-        def shuffled():
-            return fit.streams.order().permuted(unshuffled, axis=1)
-
-        return fit.shared("order", (fit.seed, recipe.max_iter, n_rows), shuffled)
+        key = fit.seed, recipe.max_iter, n_rows
+        return fit.shared("order", key, lambda: self._shuffled(recipe.max_iter))
 
     def _order(self, n_epochs):
         """Positions of the rows in the next epochs."""
-        if self._all_epochs is not None:
-            first = len(self.record)
-            return self._all_epochs[first : first + n_epochs]
-        rows = np.arange(self.fit.train.n_rows)
-        rows = np.broadcast_to(rows, (n_epochs, len(rows)))
+        if self._all_epochs is None:
+            return self._shuffled(n_epochs)
+        first = len(self.record)
+        return self._all_epochs[first : first + n_epochs]
+
+    def _shuffled(self, n_epochs):
+        rows = _unshuffled(n_epochs, self.fit.train.n_rows)
         return self.fit.streams.order().permuted(rows, axis=1)
 
     def _evaluate(self, record):
@@ -280,6 +278,10 @@ class Trainer:
             state = self.training.get_state(), self.stopping.get_state()
         rates = self.training.learned_rates()
         return Outcome(weights, biases, curves, error, state, self._noise(), rates)
+
+
+def _unshuffled(n_epochs, n_rows):
+    return np.broadcast_to(np.arange(n_rows), (n_epochs, n_rows))
 
 
 def _one_or_more(rates):

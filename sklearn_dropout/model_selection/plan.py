@@ -70,10 +70,10 @@ class Candidate:
         """A network with the candidate's parameters, to be fitted."""
         return self._copy(self.network)
 
-    def check(self):
-        """Check the network's parameters, once."""
+    def check(self, names=None):
+        """Check the network's parameters, or those with the given names, once."""
         if self.dropout is None:
-            self.network._check_params()
+            self.network._check_params(names)
             self.dropout = self.network._asked_dropout()
 
     def n_epochs(self):
@@ -163,8 +163,8 @@ class Fold:
         network : DropoutNetwork
             From its `new_network`; gets the attributes that are learned from the data.
         """
-        candidate.check()
         like = self.fits.get(candidate.key)
+        candidate.check(None if like is None else CHANGEABLE)
         if like is None:
             fit = prepare(network, self.call, self.checked)
             self.checked, fit.shared = fit.checked, self.shared
