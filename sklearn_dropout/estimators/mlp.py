@@ -126,36 +126,22 @@ class MLPFamily:
             return super()._start_training(fit)
         from ..perceptron.training import PerceptronTraining  # imports Numba
 
-        recipe = fit.recipe
         key = fit.seed, self._layer_sizes(fit), self.activation, self.weight_init
         weights, biases = fit.shared("parameters", key, lambda: _in_float32(self._initial(fit)))
-        sample = fit.shared("rows", fit.train, lambda: TrainingRows(fit.train))
         training = PerceptronTraining(
             weights,
             biases,
             activation=self.activation,
-            loss=fit.loss.name,
-            quantile=fit.loss.quantile,
-            solver=recipe.solver,
-            beta_1=recipe.beta_1,
-            beta_2=recipe.beta_2,
-            epsilon=recipe.epsilon,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterovs_momentum,
-            learning_rate=recipe.learning_rate_init,
-            alpha=recipe.alpha,
-            max_norm=recipe.max_norm,
-            batch_size=recipe.batch_size,
-            rates=fit.dropout.rates,
+            sample=fit.shared("rows", fit.train, lambda: TrainingRows(fit.train)),
+            recipe=fit.recipe,
+            loss=fit.loss,
+            dropout=fit.dropout,
             group_of_column=self._group_of_column,
-            dropout_type=fit.dropout.dropout_type,
-            input_noise_std=fit.dropout.input_noise_std,
             bit_generators={
                 place: fit.streams.masks(use, "cpu")
                 for place, use in _ALL_USES.items()
                 if fit.dropout.needs(place)
             },
-            sample=sample,
             n_threads=threads_to_use(),
         )
         return training, None

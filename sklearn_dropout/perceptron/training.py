@@ -32,27 +32,18 @@ class PerceptronTraining:
     ----------
     weights, biases : lists of ndarrays of shape (n_in, n_out) and (n_out,)
         Initial values.
-    activation, loss, solver : str
-        scikit-learn's names; solvers are "adam", "adamw" and "sgd".
-    beta_1, beta_2, epsilon, momentum : float
-    nesterov : bool
-    learning_rate, alpha : float
-    max_norm : float
-        Bound of the norm of each hidden unit's incoming weights; infinity for none.
-    batch_size : int
-    rates : dict of ndarrays
-        Dropout rates: "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
+    activation : str
+        scikit-learn's name.
+    sample : TrainingRows
+        Its dtype is that of the training.
+    recipe : Recipe
+    loss : Loss
+    dropout : DropoutSettings
+        Rates "input" and "groups" of shape (1,), "hidden" of shape (n_hidden_layers,).
     group_of_column : int64 ndarray of shape (n_features,)
         Columns that "groups" drops together have the same number, from 0.
     bit_generators : dict of numpy.random.SFC64
-        For the keys of `rates` with a rate above zero, and "noise" for noise on the inputs.
-    sample : TrainingRows
-        Its dtype is that of the training.
-    dropout_type : {"bernoulli", "gaussian", "alpha"}, default="bernoulli"
-    input_noise_std : float, default=0.0
-        Of normal noise that is added to dense inputs.
-    quantile : float, default=0.5
-        Of the loss "quantile".
+        For the places with a rate above zero, and "noise" for noise on the inputs.
     n_threads : int, default=1
 
     Attributes
@@ -74,49 +65,44 @@ class PerceptronTraining:
         biases,
         *,
         activation,
+        sample,
+        recipe,
         loss,
-        solver,
-        beta_1,
-        beta_2,
-        epsilon,
-        momentum,
-        nesterov,
-        learning_rate,
-        alpha,
-        max_norm,
-        batch_size,
-        rates,
+        dropout,
         group_of_column,
         bit_generators,
-        sample,
-        dropout_type="bernoulli",
-        input_noise_std=0.0,
-        quantile=0.5,
         n_threads=1,
     ):
         self.dtype, self._sample = sample.dtype, sample
         self._sizes = (weights[0].shape[0], *(w.shape[1] for w in weights))
         self._n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self._sizes))
-        self._batch_size = min(batch_size, sample.n_rows)
-        self.learning_rate = float(learning_rate)
+        self._batch_size = min(recipe.batch_size, sample.n_rows)
+        self.learning_rate = recipe.learning_rate_init
         self._bit_generators = bit_generators
         self._groups, self._groups_owner = plain(group_of_column, np.int64)
         time_of_products = self._time_of_products()
         layers, counts = self._set_parts(n_threads if time_of_products > _SHARED_STEP else 1)
         self._set_parameters(weights, biases)
         counts[at.ACTIVATION] = ACTIVATIONS[activation]
-        counts[at.LOSS] = LOSSES[loss]
-        counts[at.SOLVER] = SOLVERS[solver]
-        counts[at.NESTEROV] = nesterov
+        counts[at.LOSS] = LOSSES[loss.name]
+        counts[at.SOLVER] = SOLVERS[recipe.solver]
+        counts[at.NESTEROV] = recipe.nesterovs_momentum
         counts[at.N_ROWS] = sample.n_rows
         counts[at.WEIGHTED] = sample.is_weighted
-        numbers = alpha, beta_1, beta_2, epsilon, momentum, max_norm, input_noise_std, quantile
         self._settings = np.zeros(at.SCALE_HIDDEN + 2 * len(weights), dtype=np.float64)
-        self._settings[at.ALPHA : at.SCALE_INPUT] = numbers
-        self._set_streams(counts, rates, dropout_type, input_noise_std > 0)
+        self._settings[at.ALPHA : at.SCALE_INPUT] = (
+            recipe.alpha,
+            recipe.beta_1,
+            recipe.beta_2,
+            recipe.epsilon,
+            recipe.momentum,
+            recipe.max_norm,
+            dropout.input_noise_std,
+            loss.quantile,
+        )
+        self._set_streams(counts, dropout)
         self._layers, self._counts = at.of_parts(layers, counts)
-        n_targets = self._sizes[-1] // 2 if loss == "gaussian" else self._sizes[-1]
-        self.noise_sums = np.zeros((2, n_targets))
+        self.noise_sums = np.zeros((2, self._sizes[-1] // loss.n_heads))
         self._pace = pace()
         self._shared = next(self._pace)
         self._call_steps = max(1, int(_CALL / self._step_time(time_of_products)))
@@ -148,16 +134,16 @@ class PerceptronTraining:
             view[...] = piece
         self.weights, self.biases = views[: len(weights)], views[len(weights) :]
 
-    def _set_streams(self, counts, rates, dropout_type, adds_noise):
+    def _set_streams(self, counts, dropout):
         """Set the random words of each place in a step."""
         n_groups = int(self._groups.max()) + 1
         widths = self._sizes[0], n_groups, sum(self._sizes[1:-1])
         n_words = [-(-self._batch_size * width // 4) for width in widths]
         counts[at.N_GROUPS] = n_groups
-        counts[at.KIND] = KINDS[dropout_type]
-        counts[at.ADDS_NOISE] = adds_noise
+        counts[at.KIND] = KINDS[dropout.dropout_type]
+        counts[at.ADDS_NOISE] = adds_noise = dropout.input_noise_std > 0
         counts[at.WORDS_NOISE] = n_words[0] if adds_noise else 0
-        self._plan = Plan(rates, dropout_type, n_words)
+        self._plan = Plan(dropout.rates, dropout.dropout_type, n_words)
         n_used = self._plan.words() + int(counts[at.WORDS_NOISE])
         self._words = at.aligned_zeros(max(1, n_used), np.uint64)
         self._lanes = self._words.view(np.int16)

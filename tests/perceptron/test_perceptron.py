@@ -2,6 +2,7 @@
 
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from scipy import sparse
 
 numba = pytest.importorskip("numba")
 
+from sklearn_dropout.dropout.kinds import DropoutSettings  # noqa: E402
 from sklearn_dropout.fit.samples import Sample  # noqa: E402
+from sklearn_dropout.nn import losses as nn_losses  # noqa: E402
 from sklearn_dropout.nn.settings import DenormalFlush  # noqa: E402
 from sklearn_dropout.perceptron import compile, loop  # noqa: E402
 from sklearn_dropout.perceptron import layout as at  # noqa: E402
 from sklearn_dropout.perceptron.data import TrainingRows  # noqa: E402
 from sklearn_dropout.perceptron.training import PerceptronTraining  # noqa: E402
+
+RECIPE = "solver", "beta_1", "beta_2", "epsilon", "momentum", "alpha", "max_norm", "batch_size"
 
 
 def problem(loss="log_loss", sizes=(5, 9, 26, 3), n_rows=23, rates=(0.2, 0.3, 0.4), **changed):
@@ -62,8 +67,25 @@ def problem(loss="log_loss", sizes=(5, 9, 26, 3), n_rows=23, rates=(0.2, 0.3, 0.
 def start(options, dtype=np.float64, **changed):
     """A network that has not been trained yet."""
     options = {"bit_generators": bit_generators()} | options | changed
-    arrays = [options.pop(name) for name in ("X", "rows", "targets", "codes", "weight")]
-    return PerceptronTraining(**options, sample=TrainingRows(Sample(*arrays), dtype))
+    sample = Sample(*(options.pop(name) for name in ("X", "rows", "targets", "codes", "weight")))
+    dropout = DropoutSettings(
+        options.pop("rates"),
+        options.pop("dropout_type", "bernoulli"),
+        options.pop("input_noise_std", 0.0),
+    )
+    loss = nn_losses.LOSSES[options.pop("loss")]
+    recipe = {
+        "learning_rate_init": options.pop("learning_rate"),
+        "nesterovs_momentum": options.pop("nesterov"),
+        **{name: options.pop(name) for name in RECIPE},
+    }
+    return PerceptronTraining(
+        **options,
+        sample=TrainingRows(sample, dtype),
+        recipe=SimpleNamespace(**recipe),
+        loss=loss,
+        dropout=dropout,
+    )
 
 
 def train(options, n_epochs=1, dtype=np.float64, **changed):
