@@ -552,6 +552,11 @@ def test_results_do_not_depend_on_the_number_of_threads():
     assert all(torch.equal(result, results[0]) for result in results)
 
 
+def test_threads_for_rows_compute_with_one_thread_each():
+    with torch_threads(2):
+        assert in_threads(lambda rows: torch.get_num_threads(), 4, 1) == [1, 1, 1, 1]
+
+
 def test_no_thread_to_be_had(monkeypatch):
     """Where the system gives no more threads the work is done all the same."""
 

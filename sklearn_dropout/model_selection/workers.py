@@ -89,12 +89,9 @@ class Workers:
         """Work in threads of this process; results come in the order in which they are ready."""
         stop, done, config = threading.Event(), SimpleQueue(), get_config()
 
-        def evaluate(piece, progress):
-            return run_piece(evaluation, piece, progress)
-
         def work(piece):
             with config_context(**config):
-                return _run_with_bar(evaluate, piece, bar, stop)
+                return _run_with_bar(evaluation.run, piece, bar, stop)
 
         with ThreadPoolExecutor(self.n_workers, "search", set_threads_here, (1,)) as pool:
             try:
@@ -127,10 +124,10 @@ def quietly(records):
     """Show no progress."""
 
 
-def run_piece(evaluation, piece, progress=quietly):
-    """Work on a piece in one of several workers."""
+def run_piece(evaluation, piece):
+    """Work on a piece in a worker of joblib."""
     with torch_threads(1):
-        return evaluation.run(piece, progress)
+        return evaluation.run(piece, quietly)
 
 
 def _shared(evaluation):

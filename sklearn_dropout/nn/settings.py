@@ -65,6 +65,7 @@ def set_threads_here(n_threads):
 
     keeper = threading.Thread(target=keep_default, name="keep-default", daemon=True)
     with _changing:
+        torch.get_num_threads()  # the first call in a thread would undo what has been set before
         try:
             keeper.start()
             known.wait()
