@@ -553,6 +553,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 
 def test_threads_for_rows_compute_with_one_thread_each():
+    assert threads_of_a_new_thread() == 2
     with torch_threads(2):
         assert in_threads(lambda rows: torch.get_num_threads(), 4, 1) == [1, 1, 1, 1]
 

@@ -205,7 +205,8 @@ class DropoutNetwork(CallbackSupportMixin, FittedNetwork):
         """
         if get_config()["skip_parameter_validation"]:
             return
-        params = {name: getattr(self, name) for name in names or self._get_param_names()}
+        asked = [n for n in self._get_param_names() if names is None or n in names]
+        params = {name: getattr(self, name) for name in asked}
         caller = type(self).__name__
         validate_parameter_constraints(self._parameter_constraints, params, caller_name=caller)
 

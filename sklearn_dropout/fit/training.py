@@ -17,12 +17,13 @@ from ..nn.settings import (
 from .evaluation import Evaluator, noise
 from .progress import StopTraining
 from .schedule import PLANNED, Stopping, planned_epochs
-from .stages import Outcome, nothing_shared
+from .stages import Outcome
 
 # Limits of one call of `epochs`: multiplications (some ten milliseconds), the cost of a step in
-# multiplications, and rows, whose order is held in memory.
+# multiplications, and rows.
 _WORK_OF_A_CALL, _WORK_OF_A_STEP, _ROWS_OF_A_CALL = 3e7, 20_000, 200_000
-_SHARED_ORDER = 2_000_000  # numbers of an order of rows that fits of a search hold for all epochs
+# Rows of all epochs together, up to which their order is drawn at once: 16 MB.
+_ROWS_OF_AN_ORDER = 2_000_000
 
 
 class Trainer:
@@ -208,12 +209,14 @@ class Trainer:
     def _order_of_all(self):
         """Positions of the rows in all epochs; None if they are drawn before each call.
 
-        One batch of all rows is never shuffled.
+        One batch of all rows is never shuffled. An order for all epochs is shared by the fits of a
+        search. Sharing leaves the generator where it is, but then nothing else is drawn from it.
         """
         fit, recipe, n_rows = self.fit, self.recipe, self.fit.train.n_rows
         if not recipe.shuffle or n_rows <= recipe.batch_size:
             return _unshuffled(recipe.max_iter, n_rows)
-        if fit.shared is nothing_shared or recipe.max_iter * n_rows > _SHARED_ORDER:
+        may_stop = self._epochs_per_call == 1
+        if may_stop or recipe.max_iter * n_rows > _ROWS_OF_AN_ORDER:
             return None
         key = fit.seed, recipe.max_iter, n_rows
         return fit.shared("order", key, lambda: self._shuffled(recipe.max_iter))

@@ -76,8 +76,10 @@ class Plan:
 
 @lru_cache(1024)  # a search trains networks with the same rates on many folds
 def _constant_rows(rates, dropout_type, n_words):
-    """The row of rates that stay."""
-    return _make_rows(np.array([rates]), dropout_type, n_words)
+    """The row of rates that stay, read-only."""
+    row = _make_rows(np.array([rates]), dropout_type, n_words)
+    row.flags.writeable = False
+    return row
 
 
 def _make_rows(rates, dropout_type, n_words):

@@ -116,9 +116,10 @@ class PerceptronTraining:
         self._places = np.zeros((n_parts, batch), dtype=np.int64)
         self._row_weight = np.ones((n_parts, counts[at.BLOCK]))
         size = at.full_lines(self._n_parameters + 2 * at.LANES)  # a few more for `tiles`
-        memory = at.aligned_zeros((3 + n_parts) * size + n_work, self.dtype)
+        end = (3 + n_parts) * size
+        memory = at.aligned_zeros(end + n_work, self.dtype)
         self._all, self._first, self._second = memory[: 3 * size].reshape(3, size)
-        self._gradients, self._work = memory[3 * size : -n_work], memory[-n_work:]
+        self._gradients, self._work = memory[3 * size : end], memory[end:]
         return layers, counts
 
     def _set_parameters(self, weights, biases):

@@ -15,8 +15,7 @@ References
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from scipy.special import entr
+from scipy.special import entr, logsumexp
 
 # Samples whose likelihood is computed at a time.
 _CHUNK_VALUES = 1 << 20
@@ -230,8 +229,7 @@ def predictive_log_likelihood(y, samples, noise_precision):
         rows = slice(start, start + step)
         some = precision if precision.shape[1] == 1 else precision[:, rows]
         squares = np.square(samples[:, rows] - y[rows])
-        logs = 0.5 * (np.log(some) - squares * some).sum(axis=-1)
-        total += float(torch.from_numpy(logs).logsumexp(0).sum())  # SciPy's takes far longer
+        total += logsumexp(0.5 * (np.log(some) - squares * some).sum(axis=-1), axis=0).sum()
     constant = 0.5 * n_outputs * np.log(2 * np.pi)
     return float(total / n_rows - np.log(n_samples) - constant)
 

@@ -468,9 +468,24 @@ def test_initial_weights_are_drawn_once_for_fits_that_follow_each_other(grid, n_
     assert len(drawn) == 2 * n_drawn
 
 
-def test_an_order_that_is_too_long_to_share_is_the_same(monkeypatch):
-    args = DropoutSearchCV, classifier(**STOPPING), RATES, *two_classes(), {}, KFold(2)
+def test_one_order_for_all_epochs_is_that_of_several_calls(monkeypatch):
+    args = DropoutSearchCV, classifier(max_iter=7), RATES, *two_classes(), {}, KFold(2)
+    once = fits(*args)
+    monkeypatch.setattr("sklearn_dropout.fit.training._ROWS_OF_A_CALL", 60)
     shared = fits(*args)
-    monkeypatch.setattr("sklearn_dropout.fit.training._SHARED_ORDER", 0)
+    monkeypatch.setattr("sklearn_dropout.fit.training._ROWS_OF_AN_ORDER", 0)
     for key, fit in fits(*args).items():
+        assert_same_network(fit, once[key])
         assert_same_network(fit, shared[key])
+
+
+@pytest.mark.parametrize("name", sorted(CHANGEABLE))
+def test_a_later_candidate_is_refused_too(name):
+    good = vars(classifier())[name]
+    grid = {name: [good, "none of them"]}
+    with (
+        pytest.warns(UserWarning, match="non-finite"),
+        pytest.warns(FitFailedWarning, match=f"{name}.*none of them"),
+    ):
+        search = DropoutSearchCV(classifier(), grid, cv=KFold(2), refit=False).fit(*two_classes())
+    assert np.isfinite(search.cv_results_["mean_test_score"]).tolist() == [True, False]
