@@ -43,12 +43,11 @@ class Plan:
         self.n_words = tuple(n_words)
         self.learning_rates = None
         self.factors = _CONSTANT
-        constant = _constant_rows(tuple(self.rates.tolist()), dropout_type, self.n_words)
-        self._unscheduled = constant.copy()
+        self._constant = _constant_row(tuple(self.rates.tolist()), dropout_type, self.n_words)
 
     def words(self):
         """Maximum number of random words of a step."""
-        return int(self._unscheduled[0, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT].sum())
+        return int(self._constant[0, at.PLAN_WORDS_INPUT : at.PLAN_LOWEST_INPUT].sum())
 
     def rows(self, learning_rate):
         """Rows for the compiled loop, one for each epoch, or a single one for all epochs.
@@ -62,21 +61,19 @@ class Plan:
         -------
         rows : float64 ndarray of shape (n_rows, n_columns)
         """
-        rows, planned = self._unscheduled, self.learning_rates
-        if self.factors is not _CONSTANT:
+        planned = learning_rate if self.learning_rates is None else self.learning_rates
+        if self.factors is _CONSTANT:
+            rows = self._constant.repeat(np.size(planned), axis=0)
+        else:
             rates = np.multiply.outer(self.factors, self.rates)
             rows = _make_rows(rates, self.dropout_type, self.n_words)
-        if planned is None:
-            planned = learning_rate
-        elif len(rows) == 1:
-            rows = rows.repeat(len(planned), axis=0)
         rows[:, at.PLAN_RATE] = planned
         return rows
 
 
 @lru_cache(1024)  # a search trains networks with the same rates on many folds
-def _constant_rows(rates, dropout_type, n_words):
-    """The row of rates that stay, read-only."""
+def _constant_row(rates, dropout_type, n_words):
+    """The row of rates that stay, read-only and without the learning rate."""
     row = _make_rows(np.array([rates]), dropout_type, n_words)
     row.flags.writeable = False
     return row

@@ -75,7 +75,7 @@ class PerceptronTraining:
     ):
         self.dtype, self._sample = sample.dtype, sample
         self._sizes = (weights[0].shape[0], *(w.shape[1] for w in weights))
-        self._n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self._sizes))
+        self._n_parameters = sum(piece.size for piece in [*weights, *biases])
         self._batch_size = min(recipe.batch_size, sample.n_rows)
         self.learning_rate = recipe.learning_rate_init
         self._bit_generators = bit_generators
@@ -125,8 +125,8 @@ class PerceptronTraining:
     def _set_parameters(self, weights, biases):
         """Copy the initial values."""
         pieces = [*weights, *biases]
-        ends = list(accumulate(piece.size for piece in pieces))
-        self.parameters = self._all[: ends[-1]]
+        ends = accumulate(piece.size for piece in pieces)
+        self.parameters = self._all[: self._n_parameters]
         views = [
             self.parameters[end - piece.size : end].reshape(piece.shape)
             for piece, end in zip(pieces, ends)
@@ -302,7 +302,7 @@ class PerceptronTraining:
         self.parameters[:] = parameters
 
     def _memory(self):
-        n = self._n_parameters
+        n = self.parameters.size
         if self._counts[0, at.SOLVER] == SOLVERS["sgd"]:
             return {"velocity": self._first[:n]}
         return {"first_moment": self._first[:n], "second_moment": self._second[:n]}
